@@ -1,0 +1,405 @@
+"""The books of a ledger: the journal folded into one account an issue and one an accepted submission.
+
+The fold is incremental, so asking often costs only what is new. What is wrong at the very moment it
+happens (twice completed, contradictory, unknown, too late, early idle) becomes a `Finding` here; which
+issues are lost is not known before somebody asks, and is decided in `diagnosis`.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from pytest_littleloops.harness.journal import TERMINAL_KINDS, Entry, Journal, Kind
+
+TERMINAL_STATES = frozenset(kind.value for kind in TERMINAL_KINDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One broken rule on one issue, with what was seen beyond the issue's timeline."""
+
+    code: str
+    issue_id: str
+    claim: str
+    """Completes the sentence that begins with the issue's id."""
+    note: str = ""
+    """The fact that decided it, if the timeline does not show it."""
+
+
+class Submission:
+    """One call that started work on an issue."""
+
+    __slots__ = (
+        "accepted",
+        "call",
+        "called",
+        "completion",
+        "end",
+        "ended_in_shutdown",
+        "handled",
+        "has_future",
+        "issue_id",
+        "number",
+        "raised",
+        "rejected",
+        "returned",
+    )
+
+    def __init__(self, number: int, issue_id: str, completion: str) -> None:
+        self.number = number
+        self.issue_id = issue_id
+        self.completion = completion
+        self.accepted = False
+        self.rejected = False
+        self.has_future = False
+        self.called = 0
+        self.call: Entry | None = None
+        self.returned = False
+        self.raised: Entry | None = None
+        self.end: Entry | None = None
+        self.ended_in_shutdown = False
+        self.handled: Entry | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """True once nothing more is owed for it."""
+        if self.rejected or self.called:
+            return True
+        return not self.completion and self.end is not None
+
+
+class Account:
+    """What is known of one issue."""
+
+    __slots__ = (
+        "called",
+        "exited",
+        "handed_out",
+        "interrupted",
+        "is_queued_here",
+        "issue_id",
+        "previous",
+        "raised",
+        "rejection",
+        "reopened",
+        "running",
+        "state",
+        "submissions",
+    )
+
+    def __init__(self, issue_id: str, state: str) -> None:
+        self.issue_id = issue_id
+        self.state = state
+        self.previous: str | None = None
+        self.is_queued_here = False
+        self.handed_out: Entry | None = None
+        self.reopened: Entry | None = None
+        self.rejection: Entry | None = None
+        self.called = 0
+        self.interrupted = False
+        self.raised: Entry | None = None
+        self.exited: Entry | None = None
+        self.running: list[threading.Thread] | None = None
+        self.submissions: list[Submission] | None = None
+
+    def unsettled(self) -> list[Submission]:
+        """Its submissions for which something is still owed, oldest first."""
+        return [one for one in self.submissions or () if not one.is_settled]
+
+
+@dataclass(slots=True)
+class Books:
+    """All accounts. Not thread-safe: the ledger advances them under its lock."""
+
+    journal: Journal
+    has_marks: bool = False
+    """True if a watched queue says itself which state an issue is in; then its word decides."""
+    joined_late: bool = False
+    """True if a queue or pool was watched that may know issues which the ledger does not."""
+    accounts: dict[str, Account] = field(default_factory=dict)
+    submissions: dict[int, Submission] = field(default_factory=dict)
+    findings: dict[tuple[str, str, int], Finding] = field(default_factory=dict)
+    exits: list[Entry] = field(default_factory=list)
+    """Each `BaseException` that left a process function or a done-callback: threads die of these."""
+    shutdown: Entry | None = None
+    is_shutdown_over: bool = False
+    _position: int = 0
+    _contradictions: dict[tuple[str, threading.Thread], tuple[str, str, int]] = field(default_factory=dict)
+
+    def advance(self) -> None:
+        """Fold in what was appended to the journal since the last time."""
+        entries = self.journal.entries
+        end = len(entries)
+        for position in range(self._position, end):
+            entry = entries[position]
+            _FOLD[entry[0]](self, entry)
+        self._position = end
+
+    def is_terminal(self, account: Account) -> bool:
+        """Whether this issue has reached its end."""
+        if account.state in TERMINAL_STATES:
+            return True
+        if self.has_marks and account.is_queued_here:
+            # An interrupted issue may be left for the next run without a mark: it has ended all the same.
+            return account.interrupted and not account.unsettled()
+        if account.submissions:
+            return account.raised is None and not account.unsettled()
+        return bool(account.called) and account.raised is None
+
+    def find(self, code: str, issue_id: str, claim: str, *, number: int = 0, note: str = "") -> None:
+        """Keep a finding; a second one of the same code on the same submission adds nothing."""
+        key = code, issue_id, number
+        self.findings.setdefault(key, Finding(code=code, issue_id=issue_id, claim=claim, note=note))
+
+    def _queued(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            account = self.accounts[entry.issue_id] = Account(entry.issue_id, "queued")
+        elif account.state in TERMINAL_STATES:
+            account.previous, account.state, account.reopened = account.state, "queued", entry
+        account.is_queued_here = True
+
+    def _not_queued(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            return
+        if account.reopened is not None and account.previous is not None:
+            account.state, account.reopened = account.previous, None
+        elif entry.detail != "refused" and account.state == "queued" and not account.submissions:
+            # `False` means mostly that the queue knows the issue already; an exception, that it does not.
+            del self.accounts[entry.issue_id]
+
+    def _started(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            account = self.accounts[entry.issue_id] = Account(entry.issue_id, "in_progress")
+        if account.state in TERMINAL_STATES:
+            self._left_terminal(account, "was handed out again")
+        elif account.reopened is not None:
+            account.state = account.previous or account.state
+            self._left_terminal(account, "was queued again")
+        account.reopened = None
+        account.state = "in_progress"
+        account.is_queued_here = True
+        account.handed_out = entry
+        account.interrupted = False
+
+    def _left_terminal(self, account: Account, what: str) -> None:
+        claim = f"{what} after it was {account.state}, without a requeue"
+        self.find("LL202", account.issue_id, claim)
+
+    def _requeued(self, entry: Entry) -> None:
+        account = self._known(entry, "requeued")
+        if account is None:
+            return
+        account.previous = account.state
+        account.state = "queued"
+        account.reopened = account.raised = account.rejection = None
+        account.called = 0
+        account.interrupted = False
+
+    def _marked(self, entry: Entry) -> None:
+        self.has_marks = True
+        account = self._known(entry, f"marked {entry.kind}")
+        if account is None or account.state == entry.kind.value:
+            return
+        if account.state in TERMINAL_STATES:
+            key = "LL202", entry.issue_id, 0
+            claim = f"was marked {entry.kind} after it was {account.state}"
+            if key not in self.findings:
+                self._contradictions[entry.issue_id, entry.thread] = key
+            self.find(*key[:2], claim)
+            return
+        account.previous = account.state
+        account.state = entry.kind.value
+
+    def _mark_refused(self, entry: Entry) -> None:
+        contradiction = self._contradictions.pop((entry.issue_id, entry.thread), None)
+        if contradiction is not None:
+            # The queue knew better: the caller was told, and no state was contradicted.
+            self.findings.pop(contradiction, None)
+            return
+        account = self.accounts.get(entry.issue_id)
+        refused = entry.detail.partition(":")[0]
+        if account is not None and account.previous is not None and account.state == refused:
+            account.state, account.previous = account.previous, None
+
+    def _submitted(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            account = self.accounts[entry.issue_id] = Account(entry.issue_id, "in_progress")
+        submission = Submission(entry.submission, entry.issue_id, entry.detail)
+        self.submissions[entry.submission] = submission
+        if account.submissions is None:
+            account.submissions = []
+        account.submissions.append(submission)
+
+    def _accepted(self, entry: Entry) -> None:
+        submission = self.submissions.get(entry.submission)
+        if submission is not None:
+            submission.accepted = True
+            submission.has_future = entry.detail == "future"
+            self.accounts[submission.issue_id].rejection = None
+
+    def _rejected(self, entry: Entry) -> None:
+        submission = self.submissions.get(entry.submission)
+        if submission is None:
+            return
+        submission.rejected = True
+        account = self.accounts[submission.issue_id]
+        account.rejection = entry
+        is_the_only_one = account.submissions == [submission]
+        if is_the_only_one and not account.is_queued_here and account.state == "in_progress":
+            # Nobody took it in: the caller knows, and nothing is owed. What runs later is a ghost.
+            account.state = "rejected"
+
+    def _future_ended(self, entry: Entry) -> None:
+        submission = self.submissions.get(entry.submission)
+        if submission is not None and submission.end is None:
+            submission.end = entry
+            submission.ended_in_shutdown = (
+                self.shutdown is not None
+                and not self.is_shutdown_over
+                and self.shutdown.thread is entry.thread
+            )
+
+    def _handled(self, entry: Entry) -> None:
+        submission = self.submissions.get(entry.submission)
+        if submission is not None:
+            submission.handled = entry
+        if entry.kind is Kind.HANDLER_EXITED:
+            self.exits.append(entry)
+
+    def _completion(self, entry: Entry) -> None:
+        account = self._known(entry, "completed")
+        if account is None:
+            return
+        submission = self.submissions.get(entry.submission)
+        if submission is not None and submission.issue_id != entry.issue_id:
+            # Somebody else's completion spoke of this issue; its own is still owed.
+            submission = None
+        elif submission is None and account.submissions:
+            unsettled = account.unsettled()
+            submission = unsettled[0] if unsettled else account.submissions[-1]
+        if account.state in TERMINAL_STATES and entry.detail == "completed" != account.state:
+            self.find("LL304", entry.issue_id, f"succeeded after it was {account.state}")
+        if submission is None:
+            account.called += 1
+            calls = account.called
+        else:
+            submission.called += 1
+            submission.call = entry
+            calls = submission.called
+            if submission.rejected:
+                claim = "was completed although its submission was refused"
+                self.find("LL104", entry.issue_id, claim)
+        if calls > 1:
+            number = 0 if submission is None else submission.number
+            claim = f"got {calls} completions for one submission"
+            key = "LL201", entry.issue_id, number
+            self.findings[key] = Finding(code="LL201", issue_id=entry.issue_id, claim=claim)
+        account.interrupted = entry.detail == "interrupted"
+
+    def _completion_returned(self, entry: Entry) -> None:
+        submission = self.submissions.get(entry.submission)
+        if submission is not None:
+            submission.returned = True
+
+    def _completion_raised(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is not None:
+            account.raised = entry
+            account.interrupted = False
+        submission = self.submissions.get(entry.submission)
+        if submission is not None:
+            submission.raised = entry
+
+    def _running(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            return
+        if account.state == "rejected" or self._is_ghost(account):
+            self.find("LL104", entry.issue_id, "was run although its submission was refused")
+        elif self._is_over(account):
+            self.find("LL304", entry.issue_id, f"was started on after it was {self._word(account)}")
+        if account.running is None:
+            account.running = []
+        account.running.append(entry.thread)
+
+    def _work_ended(self, entry: Entry) -> None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None:
+            return
+        if account.running and entry.thread in account.running:
+            account.running.remove(entry.thread)
+        if entry.kind is Kind.WORK_EXITED:
+            account.exited = entry
+            self.exits.append(entry)
+        elif entry.kind is Kind.WORKED and self._is_over(account):
+            claim = f"was still worked on after it was {self._word(account)}"
+            self.find("LL304", entry.issue_id, claim)
+
+    def _is_ghost(self, account: Account) -> bool:
+        submissions = account.submissions
+        return bool(submissions) and all(one.rejected for one in submissions or ())
+
+    def _is_over(self, account: Account) -> bool:
+        return self.is_terminal(account) and not account.unsettled()
+
+    def _word(self, account: Account) -> str:
+        return account.state if account.state in TERMINAL_STATES else "reported"
+
+    def _shut_down(self, entry: Entry) -> None:
+        self.shutdown = entry
+        self.is_shutdown_over = False
+
+    def _shutdown_returned(self, entry: Entry) -> None:
+        self.is_shutdown_over = True
+
+    def _idle(self, entry: Entry) -> None:
+        claim = f"was owed a completion while {entry.detail}"
+        self.find("LL301", entry.issue_id, claim, number=entry.submission)
+
+    def _known(self, entry: Entry, what: str) -> Account | None:
+        account = self.accounts.get(entry.issue_id)
+        if account is None and not self.joined_late:
+            self.find("LL203", entry.issue_id, f"was {what}, but nobody submitted it")
+        return account
+
+    def _nothing(self, entry: Entry) -> None:
+        pass
+
+
+_FOLD = {
+    Kind.QUEUED: Books._queued,
+    Kind.NOT_QUEUED: Books._not_queued,
+    Kind.STARTED: Books._started,
+    Kind.SUBMITTED: Books._submitted,
+    Kind.ACCEPTED: Books._accepted,
+    Kind.REJECTED: Books._rejected,
+    Kind.RUNNING: Books._running,
+    Kind.WORKED: Books._work_ended,
+    Kind.WORK_RAISED: Books._work_ended,
+    Kind.WORK_EXITED: Books._work_ended,
+    Kind.FUTURE_RESOLVED: Books._future_ended,
+    Kind.FUTURE_FAILED: Books._future_ended,
+    Kind.FUTURE_CANCELLED: Books._future_ended,
+    Kind.READ_RAISED: Books._nothing,
+    Kind.HANDLER_RETURNED: Books._handled,
+    Kind.HANDLER_RAISED: Books._handled,
+    Kind.HANDLER_EXITED: Books._handled,
+    Kind.COMPLETION: Books._completion,
+    Kind.COMPLETION_RETURNED: Books._completion_returned,
+    Kind.COMPLETION_RAISED: Books._completion_raised,
+    Kind.COMPLETED: Books._marked,
+    Kind.FAILED: Books._marked,
+    Kind.CANCELLED: Books._marked,
+    Kind.INTERRUPTED: Books._marked,
+    Kind.REQUEUED: Books._requeued,
+    Kind.MARK_REFUSED: Books._mark_refused,
+    Kind.CANCEL_ASKED: Books._nothing,
+    Kind.SHUTDOWN: Books._shut_down,
+    Kind.SHUTDOWN_RETURNED: Books._shutdown_returned,
+    Kind.IDLE: Books._idle,
+}

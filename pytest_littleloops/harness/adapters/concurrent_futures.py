@@ -1,0 +1,18 @@
+"""Executors of `concurrent.futures`, and their subclasses.
+
+Each call of `submit` is an issue of its own, named after an issue among the arguments or after the
+function. No completion is owed, so the future decides: its end is the issue's.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from pytest_littleloops.harness.lifecycle import Lifecycle
+
+
+def pytest_littleloops_lifecycle(obj: object) -> Lifecycle | None:
+    """The lifecycle of an executor, or None for anything else."""
+    if not isinstance(obj, Executor):
+        return None
+    return Lifecycle(dispatched=("submit",), shutdown=("shutdown",), takes_function=True)

@@ -1,0 +1,96 @@
+"""Where an issue that has no end was lost: the most telling rule for it, and the fact that decided.
+
+An issue is lost in one place, so it gets one code. The order of the questions is from the most to the
+least certain: what raised, what was refused, what ended unheard, who died, what was discarded, and only
+then whether somebody may still be at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_littleloops.harness.accounts import Account, Books, Finding, Submission
+from pytest_littleloops.harness.journal import Entry, Kind
+from pytest_littleloops.harness.liveness import Liveness
+
+LOST = "never reached a terminal state"
+IN_FLIGHT = "is still in flight"
+
+
+def lost_issues(books: Books, liveness: Liveness) -> Iterator[Finding]:
+    """A finding for each issue that has reached no terminal state."""
+    for account in list(books.accounts.values()):
+        if account.state != "rejected" and not books.is_terminal(account):
+            yield _diagnose(account, books, liveness)
+
+
+def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
+    if account.raised is not None:
+        return _lost("LL103", account, _what_became_of_the_raise(account, account.raised))
+    if account.rejection is not None and not account.unsettled():
+        return _lost("LL104", account, "submit raised, and nobody put its state right")
+    owed = account.unsettled()
+    if owed:
+        return _diagnose_owed(account, owed[0], books, liveness)
+    if account.running:
+        if any(thread.is_alive() for thread in account.running):
+            return _in_flight(account, "its process function is running")
+        return _lost("LL106", account, "the thread that worked on it is gone")
+    if any(not one.returned for one in account.submissions or () if one.called):
+        return _in_flight(account, "its completion has not returned")
+    if account.submissions:
+        return _lost("LL101", account, "the work on it ended, and nobody marked it")
+    if books.shutdown is not None and account.state == "in_progress" and liveness.is_deserted:
+        return _lost("LL105", account, "it was in progress at the shutdown, and nobody is left to end it")
+    if account.state == "queued":
+        return _lost("LL101", account, "it is still queued, and nobody took it")
+    return _lost("LL101", account, "it was taken out of the queue and never marked")
+
+
+def _diagnose_owed(account: Account, submission: Submission, books: Books, liveness: Liveness) -> Finding:
+    completion = submission.completion
+    if submission.end is not None:
+        never = f"{completion} was never called"
+        if submission.handled is not None:
+            is_caught = submission.handled.kind is Kind.HANDLER_RETURNED
+            there = "and it was caught there" if is_caught else "and nobody caught it"
+            return _lost("LL102", account, f"{there}; {never}")
+        if submission.ended_in_shutdown:
+            return _lost("LL105", account, f"the shutdown ended its future; {never}")
+        if not liveness.is_quiet:
+            return _in_flight(account, f"its future has ended, {completion} has not been called yet")
+        return _lost("LL102", account, f"its future has ended; {never}")
+    if account.running:
+        if any(thread.is_alive() for thread in account.running):
+            return _in_flight(account, "its process function is running")
+        return _lost("LL106", account, "the thread that worked on it is gone")
+    if account.exited is not None:
+        return _lost("LL106", account, f"its worker raised {account.exited.detail}")
+    dead = next((entry for entry in books.exits if not entry.thread.is_alive()), None)
+    if dead is not None and liveness.is_quiet:
+        return _lost("LL106", account, f"{dead.thread.name} died of {dead.detail} and nobody took over")
+    if not liveness.is_quiet:
+        return _in_flight(account, f"{liveness.busy[0].name} is still at work")
+    if books.shutdown is not None:
+        return _lost("LL105", account, "the pool was shut down, and nobody is at work on it")
+    if liveness.is_deserted and submission.has_future:
+        return _lost("LL106", account, "no worker thread is left that could run it")
+    return _lost("LL101", account, "nobody is at work, and nothing more was heard of it")
+
+
+def _what_became_of_the_raise(account: Account, raised: Entry) -> str:
+    submission = next((one for one in account.submissions or () if one.raised is raised), None)
+    if submission is None or submission.call is None or submission.call.place is None:
+        return "what its completion raised never came to a mark"
+    place = submission.call.place
+    left = submission.handled is not None and submission.handled.kind is not Kind.HANDLER_RETURNED
+    what = "nobody caught it" if left else "it was caught"
+    return f"{what} where the completion was called: in {place.function}, {place}"
+
+
+def _lost(code: str, account: Account, note: str) -> Finding:
+    return Finding(code=code, issue_id=account.issue_id, claim=LOST, note=note)
+
+
+def _in_flight(account: Account, note: str) -> Finding:
+    return Finding(code="LL301", issue_id=account.issue_id, claim=IN_FLIGHT, note=note)

@@ -1,0 +1,179 @@
+"""What the methods of a queue, a pool or an orchestrator mean to the ledger.
+
+A `Lifecycle` is found in three ways: from the names that such methods usually have, from a mapping the
+user wrote, or from a plugin that implements the hook `pytest_littleloops_lifecycle(obj)`. What happens
+when such a method is called is told in `watch`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Names = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """Which methods play which role. Every field may be empty; several names are alternatives."""
+
+    submitted: Names = ()
+    """Queue methods that take an issue in: `add(issue)`. A return value of False means: not taken."""
+    started: Names = ()
+    """Queue methods that hand an issue out: `get() -> issue`. None means: there was none."""
+    completed: Names = ()
+    """Marks of a terminal state, called with an issue or its id; likewise the next three."""
+    failed: Names = ()
+    cancelled: Names = ()
+    interrupted: Names = ()
+    requeued: Names = ()
+    """Takes an issue back from any state."""
+    dispatched: Names = ()
+    """Pool methods that start work: `submit(issue, on_complete) -> Future`, or any part of that."""
+    completion: Names = ("on_complete", "on_completion", "callback", "on_done", "done_callback")
+    """What `dispatched` calls the parameter that is the completion. Failing these, any callable."""
+    reports: Names = ()
+    """A completion that the object keeps or is: an attribute or method called with each result."""
+    work: Names = ()
+    """The process function: an attribute or method called with an issue."""
+    cancel: Names = ()
+    """Asks for an issue to be cancelled."""
+    shutdown: Names = ()
+    """Ends the pool. With a true parameter `wait` its return claims that nothing is owed."""
+    idle: Names = ()
+    """Attributes or methods that claim, by 0 or True, that nothing is owed; of methods that return
+    nothing (`join()`) the return itself claims it."""
+    parts: Names = ()
+    """Attributes that are watched along with the object: an orchestrator's queue and pool."""
+    takes_function: bool = False
+    """True for an `Executor`: `dispatched` takes a function instead of an issue, each call is an issue
+    of its own, and what the future ends with is its state."""
+    observes_executors: bool = True
+    """Whether futures are observed from their birth in an executor that is an attribute of the pool."""
+    issue_id: Callable[[object], str | None] | None = None
+    """How to read the id off an issue, a result or a queue item; None where there is none to read."""
+
+    def has_marks(self) -> bool:
+        """True for an object that says itself which terminal state an issue is in."""
+        return bool(self.completed or self.failed or self.cancelled or self.interrupted)
+
+    def is_empty(self) -> bool:
+        """True if no method of it would tell anything about an issue."""
+        tells = self.submitted or self.started or self.dispatched or self.reports
+        return not (tells or self.has_marks())
+
+
+ROLES: Names = tuple(
+    field.name
+    for field in dataclasses.fields(Lifecycle)
+    if field.name not in ("takes_function", "observes_executors", "issue_id", "completion")
+)
+
+USUAL_NAMES: Mapping[str, Names] = {
+    "submitted": ("add", "put", "enqueue", "push"),
+    "started": ("get", "pop", "take", "dequeue"),
+    "completed": ("mark_completed", "mark_complete", "mark_done", "ack"),
+    "failed": ("mark_failed", "nack"),
+    "cancelled": ("mark_cancelled", "mark_canceled"),
+    "interrupted": ("mark_interrupted",),
+    "requeued": ("requeue",),
+    "dispatched": ("submit", "dispatch", "spawn"),
+    "reports": ("on_worker_complete", "on_complete", "_on_complete", "callback", "_callback"),
+    "work": ("process", "_process", "process_issue", "_process_issue", "process_function"),
+    "cancel": ("cancel",),
+    "shutdown": ("shutdown", "close", "stop", "terminate"),
+    "idle": ("active_count", "is_idle", "drain", "join"),
+    "parts": ("queue", "pool", "worker_pool"),
+}
+
+
+class NotWatchable(TypeError):
+    """The ledger cannot understand this object, or the mapping does not fit it; says what would."""
+
+
+def usual_lifecycle(obj: object) -> Lifecycle:
+    """What the usual names among the attributes of `obj` say. May be empty."""
+    found: dict[str, Any] = {
+        role: tuple(name for name in names if _has(obj, name)) for role, names in USUAL_NAMES.items()
+    }
+    return Lifecycle(**found)
+
+
+def mapped_lifecycle(
+    obj: object, mapping: Mapping[str, str | Sequence[str] | Callable[[object], str | None]]
+) -> Lifecycle:
+    """The lifecycle that a user's mapping describes: role to method name, or several names.
+
+    Raises NotWatchable for a role that does not exist and for a method that `obj` does not have.
+    """
+    __tracebackhide__ = True
+    fields: dict[str, Any] = {}
+    issue_id = None
+    for role, value in mapping.items():
+        if role == "issue_id" and callable(value):
+            issue_id = value
+            continue
+        if role not in (*ROLES, "completion"):
+            raise NotWatchable(
+                f"watch() knows no role {role!r}\n  roles: {', '.join((*ROLES, 'completion', 'issue_id'))}"
+            )
+        if callable(value):
+            raise NotWatchable(f"watch({role}=...) takes the name of a method, not {value!r}")
+        names = (value,) if isinstance(value, str) else tuple(value)
+        missing = [name for name in names if not _has(obj, name)]
+        if missing and role != "completion":
+            raise NotWatchable(
+                f"watch({role}={value!r}): {type(obj).__name__} has no attribute {missing[0]!r}\n"
+                f"  it has: {', '.join(_public_names(obj)) or 'no public methods'}"
+            )
+        fields[role] = names
+    return dataclasses.replace(Lifecycle(issue_id=issue_id), **fields)
+
+
+def not_understood(obj: object) -> NotWatchable:
+    """The error for an object with none of the usual names: which were looked for, and what helps."""
+    looked_for = ", ".join(
+        name
+        for role in ("submitted", "started", "completed", "failed", "dispatched")
+        for name in USUAL_NAMES[role]
+    )
+    return NotWatchable(
+        f"watch() does not understand {type(obj).__name__}: it has none of the usual names\n"
+        f"  looked for: {looked_for}\n"
+        f"  it has: {', '.join(_public_names(obj)) or 'no public methods'}\n"
+        "  say which of its methods mean what, for example\n"
+        '    ledger.watch(q, submitted="put", started="pop", completed="ack", failed="nack")\n'
+        "  or implement the hook pytest_littleloops_lifecycle(obj) in a conftest.py"
+    )
+
+
+def find_issue_id(value: object, read: Callable[[object], str | None] | None = None) -> str | None:
+    """The id that `value` stands for: itself if it is text, otherwise what it calls `issue_id`.
+
+    A queue's item often wraps the issue (`item.issue`, `item.issue_info`), a result may be a mapping.
+    """
+    if read is not None:
+        return read(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        found = value.get("issue_id")
+        return found if isinstance(found, str) else None
+    for path in (("issue_id",), ("issue", "issue_id"), ("issue_info", "issue_id"), ("id",)):
+        found = value
+        for name in path:
+            found = getattr(found, name, None)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _has(obj: object, name: str) -> bool:
+    # On the class first: asking the object would run its properties.
+    return hasattr(type(obj), name) or name in getattr(obj, "__dict__", ())
+
+
+def _public_names(obj: object) -> list[str]:
+    return sorted(name for name in dir(type(obj)) if not name.startswith("_"))

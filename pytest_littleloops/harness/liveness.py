@@ -1,0 +1,72 @@
+"""Who could still do something: the threads of a run, and whether they are at rest.
+
+On real threads nobody can prove that a run is idle. What can be seen is which threads that were started
+since a moment are alive, and which of them wait for their next piece of work in the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from types import FrameType
+
+_RESTING = {
+    ("concurrent" + os.sep + "futures" + os.sep + "thread.py", "_worker"),
+    ("concurrent" + os.sep + "futures" + os.sep + "process.py", "wait_result_broken_or_wakeup"),
+    ("queue.py", "get"),
+    ("multiprocessing" + os.sep + "pool.py", "worker"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """The threads that were started since the baseline and are alive, other than the one that asks."""
+
+    threads: tuple[threading.Thread, ...]
+    busy: tuple[threading.Thread, ...]
+    """Those of them that do not wait for their next piece of work."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """True if nobody is at work: what has not happened will not happen by itself."""
+        return not self.busy
+
+    @property
+    def is_deserted(self) -> bool:
+        """True if there is nobody at all."""
+        return not self.threads
+
+
+class Baseline:
+    """The threads that were alive at a moment, to tell later ones from them."""
+
+    def __init__(self) -> None:
+        # The objects, not their identifiers: the system uses those again.
+        self._threads = frozenset(threading.enumerate())
+
+    def later_threads(self) -> tuple[threading.Thread, ...]:
+        """Those that were started since and are alive, other than the calling one."""
+        return tuple(
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._threads and thread is not threading.current_thread()
+        )
+
+    def liveness(self) -> Liveness:
+        """What the threads do now."""
+        threads = self.later_threads()
+        frames = sys._current_frames() if threads else {}
+        busy = [thread for thread in threads if not _rests(frames.get(thread.ident or 0))]
+        return Liveness(threads, tuple(busy))
+
+
+def _rests(frame: FrameType | None) -> bool:
+    # queue.get() waits in Condition.wait(), so the frame that matters is below those of threading.
+    while frame is not None and frame.f_code.co_filename == threading.__file__:
+        frame = frame.f_back
+    if frame is None:
+        return False
+    code = frame.f_code
+    return any(code.co_name == name and code.co_filename.endswith(file) for file, name in _RESTING)

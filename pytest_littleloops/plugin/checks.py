@@ -1,0 +1,133 @@
+"""What happens to a test that uses the ledger: checked at the end of its call, and of its teardown.
+
+Registered as a plugin when the first ledger is opened, so that a run without one has none of these hooks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+
+import pytest
+from _pytest._code.code import ExceptionRepr, ReprFileLocation
+
+from pytest_littleloops.harness.adapters import ADAPTERS
+from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
+from pytest_littleloops.harness.lifecycle import Lifecycle, usual_lifecycle
+from pytest_littleloops.plugin.settings import allowed_rules
+
+_LEDGER = pytest.StashKey[Ledger]()
+_PASSED = pytest.StashKey[bool]()
+_NAME = "littleloops-checks"
+
+
+def open_ledger(item: pytest.Item) -> Ledger:
+    """A ledger for this test, to be checked when its call and its teardown end."""
+    manager = item.config.pluginmanager
+    if not manager.has_plugin(_NAME):
+        # Before what is registered already, so that hooks of the user's are asked first.
+        for adapter in ADAPTERS:
+            manager.register(adapter)
+        manager.register(Checks(), _NAME)
+
+    def describe(obj: object) -> Lifecycle:
+        found: Lifecycle | None = item.ihook.pytest_littleloops_lifecycle(obj=obj)
+        return usual_lifecycle(obj) if found is None else found
+
+    ledger = Ledger(describe=describe)
+    ledger.allow(*allowed_rules(item.config))
+    item.stash[_LEDGER] = ledger
+    return ledger
+
+
+class Checks:
+    """The hooks around a test that has a ledger; they pass over every other test."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test if an issue is lost; if it fails by itself, say what the ledger knows."""
+        __tracebackhide__ = True
+        ledger = item.stash.get(_LEDGER, None)
+        if ledger is None:
+            return (yield)
+        try:
+            outcome = yield
+        except PromiseBroken:
+            raise
+        except Exception:
+            self._tell(item, ledger)
+            raise
+        ledger.assert_all_terminal()
+        item.stash[_PASSED] = True
+        return outcome
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """When all fixtures are gone: what their shutdown revealed, and what was left behind."""
+        __tracebackhide__ = True
+        ledger = item.stash.get(_LEDGER, None)
+        if ledger is None:
+            return (yield)
+        try:
+            outcome = yield
+            if item.stash.get(_PASSED, False):
+                spared = _threads_of_wider_fixtures(item)
+                ledger.raise_for([*ledger.violations(), *ledger.leaks(spared=spared)])
+            return outcome
+        finally:
+            ledger.close()
+            del item.stash[_LEDGER]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Have the message begin with the code, where pytest puts the exception's own name."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, PromiseBroken):
+            report.longrepr = _led_by_code(item, call.excinfo, report.longrepr)
+        return report
+
+    def _tell(self, item: pytest.Item, ledger: Ledger) -> None:
+        findings = ledger.violations()
+        if findings:
+            try:
+                ledger.raise_for(findings)
+            except PromiseBroken as broken:
+                item.add_report_section("call", "littleloops", str(broken))
+
+
+def _led_by_code(
+    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], longrepr: object
+) -> ExceptionRepr:
+    # pytest's short summary prints the first line of `reprcrash`, cut to the terminal's width.
+    message = str(excinfo.value)
+    is_asserted_in_the_test = any(
+        not entry.ishidden(excinfo) and str(entry.path) == str(item.path) for entry in excinfo.traceback
+    )
+    if not is_asserted_in_the_test or not isinstance(longrepr, ExceptionRepr):
+        longrepr = excinfo.getrepr(style="value")
+        longrepr.reprcrash = ReprFileLocation(str(item.path), (item.location[1] or 0) + 1, message)
+    if longrepr.reprcrash is not None:
+        longrepr.reprcrash.message = message
+    name = excinfo.exconly().partition(": ")[0]
+    for entry in getattr(getattr(longrepr, "reprtraceback", None), "reprentries", ()):
+        lines: list[str] = getattr(entry, "lines", [])
+        lines[:] = [line.replace(f"E       {name}: ", "E       ", 1) for line in lines]
+    return longrepr
+
+
+def _threads_of_wider_fixtures(item: pytest.Item) -> Iterator[threading.Thread]:
+    """The threads of executors and pools that fixtures of a wider scope keep for later tests."""
+    manager = item.session._fixturemanager
+    for name in getattr(item, "fixturenames", ()):
+        for definition in manager.getfixturedefs(name, item) or ():
+            if definition.scope == "function" or definition.cached_result is None:
+                continue
+            value = definition.cached_result[0]
+            for holder in (value, *getattr(value, "__dict__", {}).values()):
+                threads = getattr(holder, "_threads", ())
+                if isinstance(threads, set | list | tuple):
+                    yield from (one for one in threads if isinstance(one, threading.Thread))
+                elif isinstance(holder, threading.Thread):
+                    yield holder

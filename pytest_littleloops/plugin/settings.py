@@ -1,0 +1,46 @@
+"""What the options and ini keys say, checked. The command line wins over the ini file."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+_PATIENCE = 10.0
+
+
+def check(config: pytest.Config) -> None:
+    """Raise pytest.UsageError for a value that is wrong; loads nothing if nothing was configured."""
+    allowed_rules(config)
+    patience(config)
+
+
+def allowed_rules(config: pytest.Config) -> tuple[str, ...]:
+    """The codes of the rules that are allowed in every test."""
+    option = config.getoption("--littleloops-allow")
+    source = "littleloops_allow" if option is None else "--littleloops-allow"
+    words = config.getini("littleloops_allow") if option is None else option.replace(",", " ").split()
+    if not words:
+        return ()
+    from pytest_littleloops.harness.rules import codes
+
+    try:
+        return tuple(sorted(codes(words)))
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {error}") from None
+
+
+def patience(config: pytest.Config) -> float:
+    """How long a fixture waits before a hang becomes a failure, in seconds."""
+    option = config.getoption("--littleloops-patience")
+    source = "littleloops_patience" if option is None else "--littleloops-patience"
+    text = config.getini("littleloops_patience") if option is None else option
+    if not text:
+        return _PATIENCE
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise pytest.UsageError(f"{source}: {text!r} is no number of seconds above 0, for example 10")
+    return seconds

@@ -1,0 +1,200 @@
+"""One submission on its way through an executor: its future, and the call that the executor runs.
+
+Three things may happen to a submission before its body starts: a worker begins it, somebody cancels it,
+or the submission itself is withdrawn because the executor refused it half-way. They race, and exactly one
+may win. What lives here decides the winner; who is told about it is the pool's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from pytest_littleloops.reference.model import Issue, WorkerResult
+
+Process = Callable[[Issue], WorkerResult]
+"""The process function: does the work of one issue."""
+
+
+def error_text(error: BaseException) -> str:
+    """What `error` says, or its `repr` where it says nothing; never empty, never raises."""
+    try:
+        return str(error) or repr(error) or type(error).__name__
+    except BaseException:
+        return f"{type(error).__name__}, whose text cannot be read"
+
+
+def failed_result(issue_id: str, error: str, *, interrupted: bool = False) -> WorkerResult:
+    """The result of an issue on which no worker could report: no branch, no worktree, the error's text."""
+    return WorkerResult(issue_id, False, "", Path(), error=error, interrupted=interrupted)
+
+
+def run_process(process: Process, issue: Issue) -> WorkerResult:
+    """Run `process` on `issue` and return its result; whatever goes wrong becomes a failed result.
+
+    Never raises: a `BaseException` that left this function would end the executor's worker thread and
+    strand whoever waits behind it. A value that is no `WorkerResult`, or one that speaks of another
+    issue, counts as a failure, because passing it on would leave this issue without an outcome.
+    """
+    try:
+        result: object = process(issue)
+    except BaseException as error:
+        return failed_result(issue.issue_id, error_text(error))
+    return checked_result(issue.issue_id, result)
+
+
+def checked_result(issue_id: str, result: object) -> WorkerResult:
+    """`result` if it is the `WorkerResult` of `issue_id`, otherwise a failed one that says what it was.
+
+    Never raises, also for an object that does when it is asked for its class or its issue.
+    """
+    try:
+        if not isinstance(result, WorkerResult):
+            claim = f"the process function returned {type(result).__name__}, not a WorkerResult"
+            return failed_result(issue_id, claim)
+        if result.issue_id != issue_id:
+            claim = f"the process function returned the result of {result.issue_id!r}, not of {issue_id!r}"
+            return failed_result(issue_id, claim)
+        return result
+    except BaseException as error:
+        return failed_result(issue_id, error_text(error))
+
+
+class OwnCalls:
+    """Which threads are inside a pool's own work, where waiting for that pool would never end."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def is_inside(self) -> bool:
+        """True in a thread that is inside a `with` block of this object."""
+        return getattr(self._local, "depth", 0) > 0
+
+    def __enter__(self) -> None:
+        self._local.depth = getattr(self._local, "depth", 0) + 1
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._local.depth -= 1
+
+
+class SubmissionFuture(Future[WorkerResult]):
+    """The future of one submission: a result, also for a failure, or cancelled.
+
+    It is not the executor's own future: that one would raise where this one carries a failed result, and
+    the standard library leaves its waiters asleep after a cancelling shutdown. Once `cancel` returned
+    True the body does not start, and `done`, `wait` and `as_completed` agree.
+    """
+
+    def __init__(self, issue: Issue) -> None:
+        super().__init__()
+        self.issue = issue
+        # Held by whoever makes the one call of set_running_or_notify_cancel that a future allows.
+        self._begun = threading.Lock()
+        self._executor_future: Future[WorkerResult | None] | None = None
+        # First of all done-callbacks: waiters wake before a completion runs, which may take long.
+        super().add_done_callback(_wake_waiters)
+
+    def begin(self) -> bool:
+        """Take the right to run the body: True for one caller at most, none once it has an outcome."""
+        return self._begun.acquire(blocking=False) and self.set_running_or_notify_cancel()
+
+    def attach(self, executor_future: Future[WorkerResult | None]) -> None:
+        """Name the executor's own future, through which alone this one can be cancelled."""
+        self._executor_future = executor_future
+
+    def cancel(self) -> bool:
+        """Cancel it if its body has not begun; True if it is cancelled afterwards.
+
+        The executor has to agree, as it alone knows whether a worker in another process has begun.
+        While the executor is still being handed the work, the answer is therefore False.
+        """
+        executor_future = self._executor_future
+        if executor_future is not None and executor_future.cancel():
+            # Still False if the executor runs the body without saying so to its own future.
+            return super().cancel()
+        return self.cancelled()
+
+    def resolve(self, result: WorkerResult) -> bool:
+        """Set `result` and run the done-callbacks; False if it already had an outcome."""
+        is_unbegun = self._begun.acquire(blocking=False)
+        try:
+            self.set_result(result)
+        except InvalidStateError:
+            if is_unbegun and self.cancelled():
+                # Cancelled just now, while the right to wake its waiters was held here.
+                self.set_running_or_notify_cancel()
+            return False
+        return True
+
+    def add_done_callback(self, fn: Callable[[Future[WorkerResult]], object]) -> None:
+        """Have `fn` called with this future when it is done; whatever it raises is logged.
+
+        The standard library lets a `BaseException` of a done-callback pass into whoever resolved the
+        future: here that would be a worker thread, which would die of it.
+        """
+        super().add_done_callback(partial(_call_and_log, fn))
+
+
+def _wake_waiters(future: Future[WorkerResult]) -> None:
+    assert isinstance(future, SubmissionFuture)
+    # cancel() leaves CANCELLED; wait() and as_completed() wake only after this (cpython #109934).
+    if future.cancelled():
+        future.begin()
+
+
+def _call_and_log(callback: Callable[[Future[WorkerResult]], object], future: Future[WorkerResult]) -> None:
+    try:
+        callback(future)
+    except BaseException:
+        # A logger that raises must not reach whoever resolved the future either.
+        with suppress(BaseException):
+            logging.getLogger(__name__).exception("a done-callback of %r raised", future)
+
+
+class Work:
+    """What the executor is given to call. In another process only the body travels, see `__reduce__`."""
+
+    def __init__(self, process: Process, future: SubmissionFuture, own_calls: OwnCalls) -> None:
+        self._process = process
+        self._future = future
+        self._own_calls = own_calls
+        self.is_withdrawn = False
+
+    def __call__(self) -> WorkerResult | None:
+        """Run the body and resolve the submission, unless it was cancelled or withdrawn before."""
+        if not self._future.begin():
+            return None
+        with self._own_calls:
+            result = run_process(self._process, self._future.issue)
+            # Here, not in a callback of the executor's future: it holds as well for work that the
+            # executor ran although its submit raised, whose future nobody ever saw.
+            self._future.resolve(result)
+        return result
+
+    def __reduce__(self) -> tuple[type[RemoteWork], tuple[Process, Issue]]:
+        if self.is_withdrawn:
+            raise RuntimeError(f"the submission of {self._future.issue.issue_id} was refused")
+        return RemoteWork, (self._process, self._future.issue)
+
+
+class RemoteWork:
+    """The body of a submission in a process that has neither its future nor its pool."""
+
+    def __init__(self, process: Process, issue: Issue) -> None:
+        self._process = process
+        self._issue = issue
+
+    def __call__(self) -> WorkerResult:
+        """Run the body; the executor carries the result back."""
+        return run_process(self._process, self._issue)
