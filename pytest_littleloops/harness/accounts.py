@@ -86,6 +86,7 @@ class Account:
         "running",
         "state",
         "submissions",
+        "worked",
     )
 
     def __init__(self, issue_id: str, state: str) -> None:
@@ -101,11 +102,19 @@ class Account:
         self.raised: Entry | None = None
         self.exited: Entry | None = None
         self.running: list[threading.Thread] | None = None
+        self.worked: Entry | None = None
         self.submissions: list[Submission] | None = None
 
     def unsettled(self) -> list[Submission]:
         """Its submissions for which something is still owed, oldest first."""
         return [one for one in self.submissions or () if not one.is_settled]
+
+    def leave_work(self, thread: threading.Thread) -> bool:
+        """Take `thread` out of those that work on it; False if it was none of them."""
+        if self.running and thread in self.running:
+            self.running.remove(thread)
+            return True
+        return False
 
 
 @dataclass(slots=True)
@@ -202,7 +211,10 @@ class Books:
     def _marked(self, entry: Entry) -> None:
         self.has_marks = True
         account = self._known(entry, f"marked {entry.kind}")
-        if account is None or account.state == entry.kind.value:
+        if account is None:
+            return
+        account.leave_work(entry.thread)
+        if account.state == entry.kind.value:
             return
         if account.state in TERMINAL_STATES:
             key = "LL202", entry.issue_id, 0
@@ -300,6 +312,7 @@ class Books:
             key = "LL201", entry.issue_id, number
             self.findings[key] = Finding(code="LL201", issue_id=entry.issue_id, claim=claim)
         account.interrupted = entry.detail == "interrupted"
+        account.leave_work(entry.thread)
 
     def _completion_returned(self, entry: Entry) -> None:
         submission = self.submissions.get(entry.submission)
@@ -331,21 +344,24 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             return
-        if account.running and entry.thread in account.running:
-            account.running.remove(entry.thread)
+        # Work that reported its issue itself, from inside, has left already: that is no late success.
+        was_at_it = account.leave_work(entry.thread)
         if entry.kind is Kind.WORK_EXITED:
             account.exited = entry
             self.exits.append(entry)
-        elif entry.kind is Kind.WORKED and self._is_over(account):
-            claim = f"was still worked on after it was {self._word(account)}"
-            self.find("LL304", entry.issue_id, claim)
+        elif entry.kind is Kind.WORKED:
+            account.worked = entry
+            if was_at_it and self._is_over(account):
+                claim = f"was still worked on after it was {self._word(account)}"
+                self.find("LL304", entry.issue_id, claim)
 
     def _is_ghost(self, account: Account) -> bool:
         submissions = account.submissions
         return bool(submissions) and all(one.rejected for one in submissions or ())
 
     def _is_over(self, account: Account) -> bool:
-        return self.is_terminal(account) and not account.unsettled()
+        is_ended = self.is_terminal(account) and not account.unsettled()
+        return is_ended and not self._is_ghost(account)
 
     def _word(self, account: Account) -> str:
         return account.state if account.state in TERMINAL_STATES else "reported"

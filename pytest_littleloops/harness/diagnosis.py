@@ -64,6 +64,8 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         if any(thread.is_alive() for thread in account.running):
             return _in_flight(account, "its process function is running")
         return _lost("LL106", account, "the thread that worked on it is gone")
+    if account.worked is not None and liveness.is_quiet:
+        return _lost("LL102", account, f"the work on it returned; {completion} was never called")
     if account.exited is not None:
         return _lost("LL106", account, f"its worker raised {account.exited.detail}")
     dead = next((entry for entry in books.exits if not entry.thread.is_alive()), None)

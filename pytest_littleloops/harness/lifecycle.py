@@ -81,7 +81,10 @@ USUAL_NAMES: Mapping[str, Names] = {
     "requeued": ("requeue",),
     "dispatched": ("submit", "dispatch", "spawn"),
     "reports": ("on_worker_complete", "on_complete", "_on_complete", "callback", "_callback"),
-    "work": ("process", "_process", "process_issue", "_process_issue", "process_function"),
+    "work": (
+        *("process", "process_issue", "process_function", "process_fn", "work"),
+        *("_process", "_process_issue", "_process_function", "_process_fn", "_work"),
+    ),
     "cancel": ("cancel",),
     "shutdown": ("shutdown", "close", "stop", "terminate"),
     "idle": ("active_count", "is_idle", "drain", "join"),

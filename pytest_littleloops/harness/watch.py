@@ -70,9 +70,13 @@ class Watcher:
         before_dispatch = self._adopt_executors if lifecycle.observes_executors else _nothing
         roles = Roles(lifecycle, self._journal, self._observations, before_dispatch)
         attributes = getattr(obj, "__dict__", {})
-        subclass = _exchange_class(
-            obj, [(name, around) for name, around in roles.members() if name not in attributes]
-        )
+        # A callable attribute is exchanged below; a count that is kept in one is read through a property.
+        members = [
+            (name, around)
+            for name, around in roles.members()
+            if name not in attributes or not callable(attributes[name])
+        ]
+        subclass = _exchange_class(obj, members)
         # A process function or a completion handed to the constructor is no method, so the attribute is
         # exchanged; what an executor of other processes pickles is still the user's function.
         replaced: dict[str, object] = {}
@@ -148,13 +152,22 @@ def _exchange_class(obj: object, members: Iterable[tuple[str, Around]]) -> type:
 
 def _surrounded(original: type, name: str, around: Around, made: list[type]) -> object:
     # `made` holds the subclass once it exists: super() needs it to find the original member.
-    static = inspect.getattr_static(original, name)
+    static = inspect.getattr_static(original, name, None)
     if isinstance(static, property | functools.cached_property):
 
         def read(self: object) -> object:
             return around(self, functools.partial(getattr, super(made[0], self), name), (), {})
 
         return property(read, getattr(static, "fset", None))
+    if not callable(getattr(original, name, None)):
+
+        def read_stored(self: object) -> object:
+            return around(self, functools.partial(self.__dict__.get, name, static), (), {})
+
+        def write_stored(self: object, value: object) -> None:
+            self.__dict__[name] = value
+
+        return property(read_stored, write_stored)
 
     def method(self: object, *args: object, **kwargs: object) -> object:
         return around(self, getattr(super(made[0], self), name), args, kwargs)

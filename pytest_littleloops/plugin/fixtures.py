@@ -23,11 +23,11 @@ Made = TypeVar("Made")
 
 
 @pytest.fixture
-def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+def ledger(request: pytest.FixtureRequest) -> Ledger:
     """A `Ledger`. At the end of the test's own call it is asserted that no issue is lost."""
     from pytest_littleloops.plugin.checks import open_ledger
 
-    yield open_ledger(request.node)
+    return open_ledger(request.node)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -26,6 +26,7 @@ from pytest_littleloops.reference.submission import (
     error_text,
     failed_result,
 )
+from pytest_littleloops.reference.threads import IssueThreads
 
 Completion = Callable[[WorkerResult], object]
 """The one call that a submission owes; what it returns is ignored."""
@@ -69,13 +70,13 @@ class WorkerPool:
         if max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
         self._process = process
-        self._executor = executor
-        self._owns_executor = executor is None
+        self._executor: Executor | IssueThreads | None = executor
         self._logger = logger if logger is not None else logging.getLogger(__name__)
         self._is_started = False
         self._is_shut_down = False
-        # The lock is re-entrant, so that a signal handler may ask what the code it interrupted asks.
-        self._idle = threading.Condition()
+        # Re-entrant, so that a signal handler may ask what the code it interrupted asks.
+        self._lock = threading.RLock()
+        self._idle = threading.Condition(self._lock)
         self._pending_callbacks: dict[Future[WorkerResult], str] = {}
         self._callback_errors: list[CallbackError] = []
         self._own_calls = OwnCalls()
@@ -86,13 +87,13 @@ class WorkerPool:
 
         Raises RuntimeError if it was started or shut down before; a pool starts once.
         """
-        with self._idle:
+        with self._lock:
             if self._is_shut_down:
                 raise RuntimeError("this WorkerPool was shut down; make a new one")
             if self._is_started:
                 raise RuntimeError("this WorkerPool was already started")
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.max_workers, "issue-worker")
+                self._executor = IssueThreads(self.max_workers)
             self._is_started = True
 
     def submit(self, issue: Issue, on_complete: Completion | None = None) -> Future[WorkerResult]:
@@ -112,21 +113,19 @@ class WorkerPool:
         if on_complete is not None and not callable(on_complete):
             raise TypeError(f"on_complete must be callable as on_complete(result): {on_complete!r}")
         future = SubmissionFuture(issue)
-        with self._idle:
+        with self._lock:
             executor = self._executor
             if executor is None or not self._is_started or self._is_shut_down:
                 state = "was shut down" if self._is_shut_down else "is not started"
                 raise RuntimeError(f"{issue.issue_id} was not accepted: this WorkerPool {state}")
             self._pending_callbacks[future] = issue.issue_id
-        future.add_done_callback(
-            partial(self._handle_completion, callback=on_complete, issue_id=issue.issue_id)
-        )
+        future.deliver_to(partial(self._handle_completion, callback=on_complete, issue_id=issue.issue_id))
         work = Work(self._process, future, self._own_calls)
         try:
             executor_future = executor.submit(work)
         except BaseException as error:
-            # The standard library queues the work before it starts the thread that may fail to start,
-            # and a worker that lives already may have begun it. Then it is accepted, come what may.
+            # Executors queue the work before they start the thread that may fail to start, and a worker
+            # that lives already may have begun it. Then it is accepted, come what may.
             if future.begin():
                 work.is_withdrawn = True
                 self._forget(future)
@@ -135,8 +134,9 @@ class WorkerPool:
             if not isinstance(error, Exception):
                 raise
             return future
-        future.attach(executor_future)
-        executor_future.add_done_callback(partial(self._executor_ended, future))
+        if executor_future is not future:
+            future.attach(executor_future)
+            executor_future.add_done_callback(partial(self._executor_ended, future))
         return future
 
     def cancel(self, issue_id: str) -> bool:
@@ -145,7 +145,7 @@ class WorkerPool:
         The body of a cancelled submission does not start. Its completion, `interrupted=True`, has
         been delivered by the calling thread when this returns. What runs already runs on.
         """
-        with self._idle:
+        with self._lock:
             owed = [future for future, owner in self._pending_callbacks.items() if owner == issue_id]
         return sum(future.cancel() for future in owed) > 0
 
@@ -157,13 +157,13 @@ class WorkerPool:
     @property
     def active_count(self) -> int:
         """How many submissions are owed an outcome: 0 means that every completion has returned."""
-        with self._idle:
+        with self._lock:
             return len(self._pending_callbacks)
 
     @property
     def callback_errors(self) -> tuple[CallbackError, ...]:
         """What completions have raised so far, in order. Each was logged and none was retried."""
-        with self._idle:
+        with self._lock:
             return tuple(self._callback_errors)
 
     def drain(self, timeout: float) -> bool:
@@ -184,21 +184,21 @@ class WorkerPool:
         ended, except from inside this pool's own work, which cannot be waited for there. May be
         called again, and before `start`.
         """
-        with self._idle:
+        with self._lock:
             self._is_shut_down = True
             owed = list(self._pending_callbacks)
         if cancel_pending:
             for future in owed:
                 future.cancel()
-        own_executor = self._executor if self._owns_executor else None
-        if own_executor is not None:
-            own_executor.shutdown(wait=False)
+        own_threads = self._executor if isinstance(self._executor, IssueThreads) else None
+        if own_threads is not None:
+            own_threads.shutdown(wait=False)
         if not wait or self._own_calls.is_inside():
             return
         with self._idle:
             self._idle.wait_for(lambda: not self._pending_callbacks)
-        if own_executor is not None:
-            own_executor.shutdown(wait=True)
+        if own_threads is not None:
+            own_threads.shutdown(wait=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -224,8 +224,9 @@ class WorkerPool:
         orchestrator still hears of a failed result; if the second does, that is logged and kept.
         Either way the mark is cleared, last, since a cleared mark says that the completion returned.
         """
-        with self._idle:
-            self._pending_callbacks.setdefault(future, issue_id)
+        if future not in self._pending_callbacks:
+            with self._lock:
+                self._pending_callbacks[future] = issue_id
         try:
             with self._own_calls:
                 result = self._outcome(future, issue_id)
@@ -247,7 +248,7 @@ class WorkerPool:
         try:
             callback(result)
         except BaseException as error:
-            with self._idle:
+            with self._lock:
                 self._callback_errors.append(CallbackError(issue_id, error))
             self._report(f"completion of {issue_id} raised: {error_text(error)}", error)
 
@@ -269,7 +270,7 @@ class WorkerPool:
                 future.resolve(failed_result(issue_id, error_text(error)))
 
     def _forget(self, future: Future[WorkerResult]) -> None:
-        with self._idle:
+        with self._lock:
             self._pending_callbacks.pop(future, None)
             if not self._pending_callbacks:
                 self._idle.notify_all()

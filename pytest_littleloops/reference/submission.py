@@ -102,8 +102,15 @@ class SubmissionFuture(Future[WorkerResult]):
         # Held by whoever makes the one call of set_running_or_notify_cancel that a future allows.
         self._begun = threading.Lock()
         self._executor_future: Future[WorkerResult | None] | None = None
-        # First of all done-callbacks: waiters wake before a completion runs, which may take long.
-        super().add_done_callback(_wake_waiters)
+        self.needs_no_executor_to_cancel = False
+        """True where `begin` alone decides whether the body runs: in the pool's own threads."""
+
+    def deliver_to(self, handle: Callable[[Future[WorkerResult]], object]) -> None:
+        """Have `handle` called, before any other done-callback, when this future is done.
+
+        Waiters are awake by then: a completion may take long. `handle` must not raise.
+        """
+        super().add_done_callback(partial(_wake_waiters, handle))
 
     def begin(self) -> bool:
         """Take the right to run the body: True for one caller at most, none once it has an outcome."""
@@ -119,11 +126,12 @@ class SubmissionFuture(Future[WorkerResult]):
         The executor has to agree, as it alone knows whether a worker in another process has begun.
         While the executor is still being handed the work, the answer is therefore False.
         """
-        executor_future = self._executor_future
-        if executor_future is not None and executor_future.cancel():
-            # Still False if the executor runs the body without saying so to its own future.
-            return super().cancel()
-        return self.cancelled()
+        if not self.needs_no_executor_to_cancel:
+            executor_future = self._executor_future
+            if executor_future is None or not executor_future.cancel():
+                return self.cancelled()
+        # Still False if an executor runs the body without saying so to its own future.
+        return super().cancel()
 
     def resolve(self, result: WorkerResult) -> bool:
         """Set `result` and run the done-callbacks; False if it already had an outcome."""
@@ -146,11 +154,12 @@ class SubmissionFuture(Future[WorkerResult]):
         super().add_done_callback(partial(_call_and_log, fn))
 
 
-def _wake_waiters(future: Future[WorkerResult]) -> None:
+def _wake_waiters(handle: Callable[[Future[WorkerResult]], object], future: Future[WorkerResult]) -> None:
     assert isinstance(future, SubmissionFuture)
-    # cancel() leaves CANCELLED; wait() and as_completed() wake only after this (cpython #109934).
     if future.cancelled():
+        # cancel() leaves CANCELLED; wait() and as_completed() wake only after this (cpython #109934).
         future.begin()
+    handle(future)
 
 
 def _call_and_log(callback: Callable[[Future[WorkerResult]], object], future: Future[WorkerResult]) -> None:
@@ -167,25 +176,25 @@ class Work:
 
     def __init__(self, process: Process, future: SubmissionFuture, own_calls: OwnCalls) -> None:
         self._process = process
-        self._future = future
+        self.future = future
         self._own_calls = own_calls
         self.is_withdrawn = False
 
     def __call__(self) -> WorkerResult | None:
         """Run the body and resolve the submission, unless it was cancelled or withdrawn before."""
-        if not self._future.begin():
+        if not self.future.begin():
             return None
         with self._own_calls:
-            result = run_process(self._process, self._future.issue)
+            result = run_process(self._process, self.future.issue)
             # Here, not in a callback of the executor's future: it holds as well for work that the
             # executor ran although its submit raised, whose future nobody ever saw.
-            self._future.resolve(result)
+            self.future.resolve(result)
         return result
 
     def __reduce__(self) -> tuple[type[RemoteWork], tuple[Process, Issue]]:
         if self.is_withdrawn:
-            raise RuntimeError(f"the submission of {self._future.issue.issue_id} was refused")
-        return RemoteWork, (self._process, self._future.issue)
+            raise RuntimeError(f"the submission of {self.future.issue.issue_id} was refused")
+        return RemoteWork, (self._process, self.future.issue)
 
 
 class RemoteWork:

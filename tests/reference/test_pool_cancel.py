@@ -243,7 +243,7 @@ def test_pool_cancel_survives_a_completion_that_raises(busy_pool: WorkerPool, wo
 def test_pool_cancel_racing_with_the_workers_has_one_winner_each(
     start_pool: Callable[..., WorkerPool],
 ) -> None:
-    """Of 200 issues cancelled while two workers take them, each ran or was interrupted, and was heard once."""
+    """Of 200 issues cancelled while workers take them each ran or was interrupted, and is heard once."""
     begun: list[str] = []
     heard: list[tuple[str, bool]] = []
     start_line = threading.Barrier(2)

@@ -7,6 +7,7 @@ of Python warn of it.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.process
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,8 @@ def work_in_child(issue: Issue) -> WorkerResult:
         raise SystemExit(3)
     if issue.title == "die":
         os._exit(1)
+    if issue.path is not None:
+        issue.path.touch()
     result = WorkerResult(issue.issue_id, True, f"by {os.getpid()}", Path("worktree"))
     if issue.title == "unpicklable":
         result.stdout = lambda: "nothing that travels"  # type: ignore[assignment]
@@ -126,3 +129,27 @@ def test_pool_fails_everything_in_flight_when_a_child_dies(start_pool: Callable[
     assert [result.success for result in results] == [False, False, False]
     assert all(result.error and "terminated abruptly" in result.error for result in results)
     assert sorted(result.issue_id for result in heard) == ["BUG-1", "FEAT-2", "FEAT-3"]
+
+
+def test_pool_lets_no_ghost_run_when_a_process_cannot_start(
+    start_pool: Callable[..., WorkerPool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The executor keeps what it queued before its child failed to start: that body never runs either."""
+    heard: list[WorkerResult] = []
+    ghost, innocent = tmp_path / "ghost", tmp_path / "innocent"
+    original = multiprocessing.process.BaseProcess.start
+
+    def refuse(process: multiprocessing.process.BaseProcess) -> None:
+        monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", original)
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
+    with make_executor() as executor:
+        pool = start_pool(work_in_child, executor=executor)
+        with pytest.raises(BlockingIOError, match=r"^no more processes$"):
+            pool.submit(Issue("BUG-229", path=ghost), heard.append)
+        assert not pool._pending_callbacks
+        assert pool.submit(Issue("FEAT-7", path=innocent), heard.append).result(TIMEOUT).success
+        assert pool.drain(TIMEOUT)
+    assert [result.issue_id for result in heard] == ["FEAT-7"]
+    assert [path.name for path in tmp_path.iterdir()] == ["innocent"]

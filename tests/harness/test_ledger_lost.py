@@ -1,0 +1,297 @@
+"""LL101 to LL106: an issue that never reaches a terminal state, and where it was lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
+from pytest_littleloops.reference.model import Issue, WorkerResult
+from tests.harness.lossy_pools import (
+    DispatcherPool,
+    ExitingPool,
+    ForgetfulPool,
+    ListQueue,
+    SwallowingPool,
+    ThreadPerIssuePool,
+    leave,
+    refuse,
+    succeed,
+)
+
+
+@pytest.fixture
+def books() -> Iterator[Ledger]:
+    """A ledger that nobody checks but the test."""
+    ledger = Ledger()
+    yield ledger
+    ledger.close()
+
+
+def codes(ledger: Ledger) -> list[tuple[str, str]]:
+    """The codes of what is broken, each with its issue."""
+    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
+
+
+def test_a_sound_pool_is_silent(books: Ledger) -> None:
+    """Three issues that complete leave nothing to say."""
+    pool = books.watch(SwallowingPool())
+    for name in ("BUG-1", "BUG-2", "BUG-3"):
+        pool.submit(Issue(name), lambda result: None)
+    pool.shutdown()
+    books.assert_all_terminal()
+    assert books.violations() == ()
+
+
+def test_a_queued_issue_that_nobody_took_is_lost(books: Ledger) -> None:
+    """LL101: what is still queued at the end was never worked on."""
+    books.watch(ListQueue()).add(Issue("BUG-1"))
+    assert codes(books) == [("LL101", "BUG-1")]
+    assert "still queued" in books.violations()[0].note
+
+
+def test_an_issue_that_was_taken_and_never_marked_is_lost(books: Ledger) -> None:
+    """LL101: handed out by the queue, and no state since."""
+    queue = books.watch(ListQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    assert codes(books) == [("LL101", "BUG-1")]
+    queue.mark_failed("BUG-1")
+    assert codes(books) == []
+
+
+def test_a_completion_that_does_not_mark_loses_the_issue(books: Ledger) -> None:
+    """LL101: the pool did its part, the orchestrator did not mark the queue."""
+    queue, pool = books.watch(ListQueue()), books.watch(SwallowingPool())
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+    pool.submit(issue, lambda result: None)
+    pool.shutdown()
+    assert codes(books) == [("LL101", "BUG-1")]
+    assert "nobody marked it" in books.violations()[0].note
+
+
+def test_a_swallowed_failure_skips_the_completion(books: Ledger) -> None:
+    """LL102: the seed's bug, with the line that read the result and the name that was never called."""
+    pool = books.watch(SwallowingPool(refuse))
+
+    def on_worker_complete(result: WorkerResult) -> None:
+        raise AssertionError("never called")
+
+    pool.submit(Issue("BUG-229"), on_worker_complete)
+    pool.shutdown()
+    assert codes(books) == [("LL102", "BUG-229")]
+    assert books.violations()[0].note == "and it was caught there; on_worker_complete was never called"
+    assert "result() raised ValueError: no branch for BUG-229 in _handle_completion" in str(
+        books.timeline("BUG-229")
+    )
+
+
+def test_a_cancelled_future_skips_the_completion(books: Ledger) -> None:
+    """LL102: a cancel while the issue waits, and the handler swallows the CancelledError."""
+    gate = threading.Event()
+
+    def wait(issue: Issue) -> WorkerResult:
+        gate.wait(10)
+        return succeed(issue)
+
+    pool = books.watch(SwallowingPool(wait, max_workers=1))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    assert pool.submit(Issue("BUG-2"), lambda result: None).cancel()
+    gate.set()
+    pool.shutdown()
+    assert codes(books) == [("LL102", "BUG-2")]
+    assert "result() raised CancelledError in _handle_completion" in str(books.timeline("BUG-2"))
+
+
+def test_a_pool_without_futures_skips_the_completion(books: Ledger) -> None:
+    """LL102: the work returned, the dispatcher waits for more, and the completion was not called."""
+    pool = books.watch(DispatcherPool(forgets=True))
+    pool.may_complete.set()
+    pool.submit(Issue("BUG-1"), print)
+    pool.close()
+    assert codes(books) == [("LL102", "BUG-1")]
+    assert books.violations()[0].note == "the work on it returned; print was never called"
+
+
+def test_work_that_reports_its_issue_itself_is_not_late(books: Ledger) -> None:
+    """A process function that calls the completion from inside ends after it, and that is sound."""
+
+    class ReportingPool(SwallowingPool):
+        def submit(self, issue: Issue, on_complete: object) -> object:  # type: ignore[override]
+            return self._executor.submit(self._process_issue, issue, on_complete)
+
+        def _process_issue(self, issue: Issue, on_complete: object) -> None:
+            assert callable(on_complete)
+            on_complete(succeed(issue))
+
+    pool = books.watch(ReportingPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    assert codes(books) == []
+
+
+def test_a_completion_that_raises_leaves_the_issue_in_progress(books: Ledger) -> None:
+    """LL103: what it raised, and the line that called it."""
+    pool = books.watch(SwallowingPool())
+
+    def on_worker_complete(result: WorkerResult) -> None:
+        raise KeyError(result.issue_id)
+
+    pool.submit(Issue("BUG-1"), on_worker_complete)
+    pool.shutdown()
+    assert codes(books) == [("LL103", "BUG-1")]
+    assert "it was caught where the completion was called: in _handle_completion" in str(
+        books.violations()[0].note
+    )
+    assert "completion raised KeyError: 'BUG-1'" in str(books.timeline("BUG-1"))
+
+
+def test_a_completion_that_raises_and_is_marked_by_somebody_is_not_lost(books: Ledger) -> None:
+    """The mark decides: an orchestrator that marks the issue failed has kept the promise."""
+    queue, pool = books.watch(ListQueue()), books.watch(SwallowingPool())
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+
+    def on_worker_complete(result: WorkerResult) -> None:
+        queue.mark_failed(result.issue_id)
+        raise KeyError(result.issue_id)
+
+    pool.submit(issue, on_worker_complete)
+    pool.shutdown()
+    assert codes(books) == []
+
+
+class RejectingPool(SwallowingPool):
+    """Its submit raises; with `runs` it runs the work all the same."""
+
+    runs = False
+
+    def submit(self, issue: Issue, on_complete: object) -> object:  # type: ignore[override]
+        """Refuse an issue."""
+        if self.runs:
+            self._process(issue)
+        raise RuntimeError("can't start new thread")
+
+
+def test_a_submission_that_raises_after_the_queue_gave_the_issue_out_is_lost(books: Ledger) -> None:
+    """LL104: the queue says in progress, the pool never took it."""
+    queue, pool = books.watch(ListQueue()), books.watch(RejectingPool())
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+    with pytest.raises(RuntimeError):
+        pool.submit(issue, print)
+    assert codes(books) == [("LL104", "BUG-1")]
+    queue.mark_failed("BUG-1")
+    assert codes(books) == []
+
+
+def test_a_submission_that_raises_without_a_queue_is_the_callers_to_know(books: Ledger) -> None:
+    """Nobody took the issue in, and the caller was told: nothing is lost."""
+    pool = books.watch(RejectingPool())
+    with pytest.raises(RuntimeError):
+        pool.submit(Issue("BUG-1"), print)
+    assert codes(books) == []
+
+
+def test_work_that_runs_although_it_was_refused_is_a_ghost(books: Ledger) -> None:
+    """LL104: the caller was told that it was not accepted, and it ran."""
+    pool = books.watch(RejectingPool())
+    with pytest.raises(RuntimeError):
+        pool.submit(Issue("BUG-1"), print)
+    pool._process(Issue("BUG-1"))
+    assert codes(books) == [("LL104", "BUG-1")]
+
+
+def test_a_future_that_the_shutdown_cancelled_in_silence_was_dropped(books: Ledger) -> None:
+    """LL105: the shutdown itself ended the future, and nobody was told."""
+    gate, running = threading.Event(), threading.Event()
+
+    def wait(issue: Issue) -> WorkerResult:
+        running.set()
+        gate.wait(10)
+        return succeed(issue)
+
+    pool = books.watch(ForgetfulPool(wait, max_workers=1))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    running.wait(10)
+    pool.submit(Issue("BUG-2"), lambda result: None)
+    pool.shutdown(wait=False, cancel_futures=True)
+    gate.set()
+    assert books.settle(0.01) is False
+    pool.shutdown()
+    assert codes(books) == [("LL105", "BUG-2")]
+
+
+def test_a_worker_that_dies_takes_the_issues_behind_it_along(books: Ledger) -> None:
+    """LL106: the thread died of the SystemExit, and what waited behind it stays pending."""
+    gate = threading.Event()
+
+    def leave_at_the_gate(issue: Issue) -> WorkerResult:
+        gate.wait(10)
+        return leave(issue)
+
+    pool = books.watch(ExitingPool(leave_at_the_gate, max_workers=1))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.submit(Issue("BUG-2"), lambda result: None)
+    gate.set()
+    pool.shutdown()
+    assert codes(books) == [("LL102", "BUG-1"), ("LL106", "BUG-2")]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_at_work_takes_its_issue_along(books: Ledger) -> None:
+    """LL106: no future, and the thread that worked on the issue is gone."""
+    pool = books.watch(ThreadPerIssuePool(leave))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.join()
+    assert codes(books) == [("LL106", "BUG-1")]
+
+
+def test_an_issue_in_flight_is_not_called_lost(books: Ledger) -> None:
+    """LL301: a check never waits, and says that the work is still running."""
+    gate, running = threading.Event(), threading.Event()
+
+    def wait(issue: Issue) -> WorkerResult:
+        running.set()
+        gate.wait(10)
+        return succeed(issue)
+
+    pool = books.watch(SwallowingPool(wait))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    running.wait(10)
+    assert codes(books) == [("LL301", "BUG-1")]
+    assert "is still in flight" in books.violations()[0].claim
+    gate.set()
+    assert books.settle(10)
+    pool.shutdown()
+    assert codes(books) == []
+
+
+def test_assert_all_terminal_raises_with_the_code_first(books: Ledger) -> None:
+    """The message begins with the code, and the exception knows the findings."""
+    pool = books.watch(SwallowingPool(refuse))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    with pytest.raises(PromiseBroken) as caught:
+        books.assert_all_terminal()
+    assert str(caught.value).startswith(
+        "LL102 completion-skipped: BUG-1 (1 of 1 issues) never reached a terminal state\n"
+        "  BUG-1  in_progress\n"
+    )
+    assert caught.value.codes == {"LL102"}
+
+
+@pytest.mark.parametrize("allow", ["LL102", "completion-skipped", "BUG-1"])
+def test_assert_all_terminal_leaves_out_what_is_allowed(books: Ledger, allow: str) -> None:
+    """By code, by name, or by the issue's id."""
+    pool = books.watch(SwallowingPool(refuse))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    books.assert_all_terminal(allow=(allow,))
+    books.assert_all_terminal(allow=allow)

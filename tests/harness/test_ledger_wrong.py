@@ -1,0 +1,277 @@
+"""LL201 to LL203, LL301, LL304, LL401 and LL402: what is wrong although no issue is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from pytest_littleloops.harness.ledger import Ledger
+from pytest_littleloops.reference.model import IllegalTransition, Issue, IssueState, WorkerResult
+from tests.harness.lossy_pools import (
+    Completion,
+    DispatcherPool,
+    ListQueue,
+    SwallowingPool,
+    ThreadPerIssuePool,
+    succeed,
+)
+
+
+@pytest.fixture
+def books() -> Iterator[Ledger]:
+    """A ledger that nobody checks but the test."""
+    ledger = Ledger()
+    yield ledger
+    ledger.close()
+
+
+def codes(ledger: Ledger) -> list[tuple[str, str]]:
+    """The codes of what is broken, each with its issue."""
+    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
+
+
+def test_two_completions_for_one_submission(books: Ledger) -> None:
+    """LL201: the claim counts them."""
+    pool = books.watch(ThreadPerIssuePool(times=3))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.join()
+    assert codes(books) == [("LL201", "BUG-1")]
+    assert books.violations()[0].claim == "got 3 completions for one submission"
+
+
+def test_two_submissions_of_one_id_complete_twice(books: Ledger) -> None:
+    """Two submissions are two: each has its completion, and nothing is wrong."""
+    pool = books.watch(ThreadPerIssuePool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.join()
+    assert codes(books) == []
+
+
+def test_a_lost_submission_is_not_hidden_by_another_of_the_same_id(books: Ledger) -> None:
+    """One of two submissions of an id is never completed: the issue is open."""
+    pool = books.watch(SwallowingPool())
+
+    def complain(result: WorkerResult) -> None:
+        raise KeyError(result.issue_id)
+
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.submit(Issue("BUG-1"), complain)
+    pool.shutdown()
+    assert codes(books) == [("LL103", "BUG-1")]
+
+
+def test_contradictory_marks(books: Ledger) -> None:
+    """LL202: completed and then failed, with no requeue between."""
+    queue = books.watch(ListQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_completed("BUG-1")
+    queue.mark_failed("BUG-1")
+    assert codes(books) == [("LL202", "BUG-1")]
+    assert books.violations()[0].claim == "was marked failed after it was completed"
+
+
+def test_the_same_mark_twice_contradicts_nothing(books: Ledger) -> None:
+    """An orchestrator may mark what is merged at the end of its run again."""
+    queue = books.watch(ListQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_completed("BUG-1")
+    queue.mark_completed("BUG-1")
+    assert codes(books) == []
+
+
+def test_a_requeue_leaves_a_terminal_state_lawfully(books: Ledger) -> None:
+    """Failed, requeued, completed: one state at the end."""
+    queue = books.watch(ListQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_failed("BUG-1")
+    queue.requeue(Issue("BUG-1"))
+    queue.get()
+    queue.mark_completed("BUG-1")
+    assert codes(books) == []
+
+
+def test_an_issue_that_is_handed_out_again_without_a_requeue(books: Ledger) -> None:
+    """LL202: a completed issue is put in a second time."""
+    queue = books.watch(ListQueue())
+    for _ in range(2):
+        queue.add(Issue("BUG-1"))
+        queue.get()
+        queue.mark_completed("BUG-1")
+    assert codes(books) == [("LL202", "BUG-1")]
+    assert "without a requeue" in books.violations()[0].claim
+
+
+class RefusingQueue(ListQueue):
+    """A queue that refuses contradictory marks and issues that it knows."""
+
+    def add(self, issue: Issue) -> bool:
+        """Take an issue in, once."""
+        if issue.issue_id in self.marks:
+            return False
+        self.marks[issue.issue_id] = "queued"
+        return super().add(issue)
+
+    def mark_failed(self, issue_id: str) -> None:
+        """Mark an issue, unless it has ended."""
+        if self.marks[issue_id] == "completed":
+            raise IllegalTransition(issue_id, IssueState.COMPLETED, IssueState.FAILED)
+        super().mark_failed(issue_id)
+
+
+def test_a_mark_that_the_queue_refuses_contradicts_nothing(books: Ledger) -> None:
+    """The caller was told; the state is what it was."""
+    queue = books.watch(RefusingQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_completed("BUG-1")
+    with pytest.raises(IllegalTransition):
+        queue.mark_failed("BUG-1")
+    assert codes(books) == []
+    assert books.states() == {"BUG-1": "completed"}
+
+
+def test_an_issue_that_the_queue_knows_already_is_not_added_again(books: Ledger) -> None:
+    """`add` returns False for an ended issue: it stays ended."""
+    queue = books.watch(RefusingQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_completed("BUG-1")
+    assert queue.add(Issue("BUG-1")) is False
+    assert codes(books) == []
+    assert books.states() == {"BUG-1": "completed"}
+
+
+def test_a_mark_for_an_issue_that_nobody_submitted(books: Ledger) -> None:
+    """LL203: a typo in an id must not pass as a state."""
+    books.watch(ListQueue()).mark_completed("BUG-404")
+    assert codes(books) == [("LL203", "BUG-404")]
+
+
+def test_a_completion_that_speaks_of_another_issue(books: Ledger) -> None:
+    """LL203 for the id that nobody submitted; the issue itself was never completed."""
+    pool = books.watch(SwallowingPool(lambda issue: succeed(Issue("BUG-404"))))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    assert codes(books) == [("LL102", "BUG-1"), ("LL203", "BUG-404")]
+
+
+def test_what_a_queue_held_before_it_was_watched_is_not_unknown(books: Ledger) -> None:
+    """A ledger that comes late does not call LL203 on issues that it did not see come in."""
+
+    class SizedQueue(ListQueue):
+        def qsize(self) -> int:
+            return len(self._waiting)
+
+    queue = SizedQueue()
+    queue.add(Issue("BUG-1"))
+    books.watch(queue)
+    queue.get()
+    queue.mark_completed("BUG-1")
+    assert codes(books) == []
+
+
+def test_idle_is_claimed_while_a_completion_is_owed(books: Ledger) -> None:
+    """LL301: the count is 0 between the end of the work and the completion."""
+    pool = books.watch(DispatcherPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.before_completion.wait(10)
+    assert pool.active_count == 0
+    pool.may_complete.set()
+    assert books.settle(10)
+    pool.close()
+    assert codes(books) == [("LL301", "BUG-1")]
+    assert books.violations()[0].claim == "was owed a completion while active_count was 0"
+
+
+def test_idle_that_is_true_is_no_claim_against_anybody(books: Ledger) -> None:
+    """The count is read before, during and after; only a 0 while something is owed would count."""
+    pool = books.watch(DispatcherPool())
+    pool.may_complete.set()
+    assert pool.active_count == 0
+    done = threading.Event()
+    pool.submit(Issue("BUG-1"), lambda result: done.set())
+    assert done.wait(10)
+    assert books.settle(10)
+    pool.close()
+    assert pool.active_count == 0
+    assert codes(books) == []
+
+
+def test_a_shutdown_that_waits_and_returns_early(books: Ledger) -> None:
+    """LL301: shutdown(wait=True) returned while a completion was owed, which then came."""
+
+    class HastyPool(DispatcherPool):
+        def shutdown(self, wait: bool = True) -> None:
+            """Wait for nobody."""
+
+    pool = books.watch(HastyPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    pool.may_complete.set()
+    assert books.settle(10)
+    pool.close()
+    assert codes(books) == [("LL301", "BUG-1")]
+
+
+def test_a_success_after_the_issue_was_marked_failed(books: Ledger) -> None:
+    """LL304: a timeout marked it failed, and the work went on and succeeded."""
+    running, gate = threading.Event(), threading.Event()
+
+    def wait(issue: Issue) -> WorkerResult:
+        running.set()
+        gate.wait(10)
+        return succeed(issue)
+
+    queue, pool = books.watch(ListQueue()), books.watch(SwallowingPool(wait))
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+    pool.submit(issue, lambda result: None)
+    running.wait(10)
+    queue.mark_failed("BUG-1")
+    gate.set()
+    pool.shutdown()
+    assert codes(books) == [("LL304", "BUG-1")]
+
+
+def test_a_thread_that_lives_on_is_a_leak(books: Ledger) -> None:
+    """LL401: a pool that nobody shut down; gone once it is."""
+    pool = books.watch(SwallowingPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    assert books.settle(10)
+    assert [finding.code for finding in books.leaks(patience=0.01)] == ["LL401"]
+    pool.shutdown()
+    assert books.leaks() == []
+
+
+def test_a_daemon_that_has_nothing_to_do_with_issues_is_no_leak(books: Ledger) -> None:
+    """Libraries and test tools start daemon threads of their own."""
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait, args=(10,), daemon=True)
+    thread.start()
+    assert books.leaks(patience=0.01) == []
+    stop.set()
+    thread.join(10)
+
+
+def test_a_future_that_nobody_ends_is_left_behind(books: Ledger) -> None:
+    """LL402: the completion came, but whoever waits for the future waits for ever."""
+
+    class FutureForgettingPool:
+        def submit(self, issue: Issue, on_complete: Completion) -> Future[WorkerResult]:
+            on_complete(succeed(issue))
+            return Future()
+
+    pool = books.watch(FutureForgettingPool())
+    future = pool.submit(Issue("BUG-1"), lambda result: None)
+    assert codes(books) == []
+    assert [(one.code, one.issue_id) for one in books.leaks()] == [("LL402", "BUG-1")]
+    future.set_result(succeed(Issue("BUG-1")))
+    assert books.leaks() == []
