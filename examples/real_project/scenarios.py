@@ -1,19 +1,19 @@
-"""What the tests need to run little-loops for real: a repository, issue files, and stand-ins for its command.
+"""What the tests need to run little-loops for real: a repository, issues, and stand-ins for its command.
 
-Nothing of little-loops is changed but `WorkerPool._process_issue`, which would run a command line tool in a
-worktree for minutes. A stand-in takes its place on one pool: a function from an issue to a result.
+Nothing of little-loops is changed but `WorkerPool._process_issue`, which would run a command line tool in
+a worktree for minutes. On each pool made here, a function from an issue to a result takes its place.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGINT, raise_signal
 from typing import Any
 
 import pytest
@@ -29,10 +29,10 @@ from little_loops.parallel import (
 )
 
 Work = Callable[[IssueInfo], WorkerResult]
-"""A stand-in for the command that little-loops would run for one issue."""
+"""Stands in for the command that little-loops would run for one issue."""
 
-MAX_WORKERS = 2
-_PATIENCE = 5.0
+PATIENCE = 10.0
+"""No stand-in waits longer for its turn, and no run is left alone for longer, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Project:
 
     @classmethod
     def create(cls, root: Path) -> Project:
-        """A project with one commit and no issue."""
+        """Make a project with one commit and no issue."""
         project = cls(root)
         root.mkdir()
         project.git("init", "--quiet", "--initial-branch=main")
@@ -63,7 +63,7 @@ class Project:
         self.git("commit", "--quiet", "--message", message, folder=folder)
 
     def write_issues(self, *names: str) -> list[IssueInfo]:
-        """Commit an issue file for each name (`P2-BUG-229-some-words`), and read them as little-loops does."""
+        """Commit a file for each name (`P2-BUG-229-some-words`), and read them as little-loops does."""
         folder = self.root / ".issues" / "bugs"
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -74,22 +74,23 @@ class Project:
         return IssuePriorityQueue.scan_issues(BRConfig(self.root))
 
     def saved_state(self) -> str:
-        """What a run of the orchestrator has written down last, or nothing."""
+        """What the orchestrator wrote down last; it does so after each dispatch."""
         file = self.root / ".parallel-manage-state.json"
         return file.read_text() if file.exists() else ""
 
     def pool(self, work: Work) -> WorkerPool:
-        """A started pool that does `work` instead of running a command."""
+        """Start a pool of two workers that do `work`."""
         pool = WorkerPool(
-            ParallelConfig(max_workers=MAX_WORKERS), BRConfig(self.root), Logger(use_color=False), self.root
+            ParallelConfig(max_workers=2), BRConfig(self.root), Logger(use_color=False), self.root
         )
         _stand_in(pool, work)
         pool.start()
         return pool
 
     def orchestrator(self, work: Work) -> ParallelOrchestrator:
-        """An orchestrator, with the queue and the pool it makes itself, whose pool does `work`."""
-        config = ParallelConfig(max_workers=MAX_WORKERS, p0_sequential=True, orchestrator_timeout=1)
+        """Make an orchestrator, with a queue and a pool of its own, whose two workers do `work`."""
+        # The timeout is how long it waits for its workers after Ctrl-C.
+        config = ParallelConfig(max_workers=2, p0_sequential=True, orchestrator_timeout=1)
         orchestrator = ParallelOrchestrator(config, BRConfig(self.root), self.root)
         _stand_in(orchestrator.worker_pool, work)
         return orchestrator
@@ -99,8 +100,28 @@ def _stand_in(pool: Any, work: Work) -> None:
     pool._process_issue = work
 
 
+def run(orchestrator: ParallelOrchestrator, *, interrupt_when: Callable[[], bool] = bool) -> int:
+    """Run it, and press Ctrl-C when the condition holds, or when patience is at its end."""
+    is_over = threading.Event()
+    deadline = time.monotonic() + PATIENCE
+
+    def watch_over() -> None:
+        while not is_over.wait(0.01):
+            if interrupt_when() or time.monotonic() > deadline:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watchman = threading.Thread(target=watch_over, name="ctrl-c")
+    watchman.start()
+    try:
+        return orchestrator.run()
+    finally:
+        is_over.set()
+        watchman.join()
+
+
 def succeeds(issue: IssueInfo) -> WorkerResult:
-    """The command did its work; there is nothing to merge."""
+    """The command did its work."""
     return WorkerResult(issue.issue_id, success=True, branch_name="", worktree_path=Path())
 
 
@@ -129,10 +150,10 @@ class Urgent:
 
 @dataclass(frozen=True)
 class Gated:
-    """Any of these, but not before the gate is opened: after the submission has returned, for example.
+    """Any of these, but not before the gate is open: when all has been submitted.
 
-    What ends earlier has its completion called inside `submit`, by the thread that submits. That is a
-    different story, and how it ends (`SystemExit` leaves `submit`) would depend on chance.
+    What ends sooner may have its completion called inside `submit`, by the thread that submits. Then
+    `SystemExit` leaves `submit`: the same bug with another end, and which one it is would be chance.
     """
 
     work: Work
@@ -143,19 +164,19 @@ class Gated:
         self.gate.set()
 
     def __call__(self, issue: IssueInfo) -> WorkerResult:
-        self.gate.wait(_PATIENCE)
+        self.gate.wait(PATIENCE)
         return self.work(issue)
 
 
 @dataclass(frozen=True)
 class OnceDispatched:
-    """The same for a run of the orchestrator, which saves its state after each dispatch."""
+    """`Gated` for a whole run: not before the orchestrator is done with submitting the issue."""
 
-    project: Project
     work: Work
+    project: Project
 
     def __call__(self, issue: IssueInfo) -> WorkerResult:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while issue.issue_id not in self.project.saved_state() and time.monotonic() < deadline:
             time.sleep(0.005)
         return self.work(issue)
@@ -185,7 +206,7 @@ class Commits:
 
 @dataclass
 class NoSecondWorker:
-    """A machine at its limit: the pool's first thread starts, its second one is refused.
+    """A machine at its limit: the pool's first thread starts, its second one is refused, once.
 
     Until then the first worker is kept busy, since an idle one would make a second thread unneeded.
     """
@@ -205,18 +226,6 @@ class NoSecondWorker:
         monkeypatch.setattr(threading.Thread, "start", start_unless_second)
 
     def work(self, issue: IssueInfo) -> WorkerResult:
-        """Stand in for the command: fail, but not before a thread was refused."""
-        self.refused.wait(_PATIENCE)
+        """Fail, but not before a thread was refused."""
+        self.refused.wait(PATIENCE)
         return fails(issue)
-
-
-@contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """Press Ctrl-C after some seconds, unless the block has ended by itself."""
-    timer = threading.Timer(seconds, raise_signal, [SIGINT])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()

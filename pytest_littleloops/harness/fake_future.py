@@ -189,9 +189,9 @@ class FakeFuture(Future[T]):
 class FakeFutures:
     """Makes fake futures in the state that the maker's name says. Thread-safe.
 
-    Threads that lived when this was made belong to somebody else and are not expected to finish a future,
-    except for the main thread and the one that made it. Without a name a future is called `future-1`, `future-2` and so
-    on. `patience` is in seconds.
+    Threads that lived when this was made, apart from the main thread and the one that made it, belong to
+    somebody else and are not expected to finish a future. Without a name the futures are called
+    `future-1`, `future-2` and so on. `patience` is in seconds.
     """
 
     def __init__(self, *, patience: float = DEFAULT_PATIENCE) -> None:

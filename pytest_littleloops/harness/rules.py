@@ -76,8 +76,6 @@ _ALL = (
         remedy="count a submission until its completion has returned; in a test wait for that, "
         "for example with pool.drain(timeout) or ledger.settle(timeout)",
     ),
-    Rule(code="LL302", name="deadlock", remedy="acquire the locks in one order"),
-    Rule(code="LL303", name="no-progress", remedy="end the run when no issue can change state any more"),
     Rule(
         code="LL304",
         name="late-success",
@@ -93,10 +91,6 @@ _ALL = (
         name="unresolved-future",
         remedy="give the future a result, an exception or a cancellation; its waiters sleep for ever",
     ),
-    Rule(code="LL403", name="leaked-process", remedy="join or kill the process where it was started"),
-    Rule(code="LL404", name="leaked-worktree", remedy="remove the worktree when its issue has ended"),
-    Rule(code="LL501", name="nondeterministic", remedy="remove what differs between two runs"),
-    Rule(code="LL502", name="uncontrolled", remedy="replace what the engine cannot control"),
 )
 
 RULES = MappingProxyType({rule.code: rule for rule in _ALL})

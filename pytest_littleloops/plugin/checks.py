@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterator
 
 import pytest
-from _pytest._code.code import ExceptionRepr, ReprFileLocation
+from _pytest._code.code import ExceptionChainRepr, ExceptionRepr, ReprFileLocation
 
 from pytest_littleloops.harness.adapters import ADAPTERS
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
@@ -105,13 +105,16 @@ def _led_by_code(
     is_asserted_in_the_test = any(
         not entry.ishidden(excinfo) and str(entry.path) == str(item.path) for entry in excinfo.traceback
     )
-    if not is_asserted_in_the_test or not isinstance(longrepr, ExceptionRepr):
-        longrepr = excinfo.getrepr(style="value")
-        longrepr.reprcrash = ReprFileLocation(str(item.path), (item.location[1] or 0) + 1, message)
+    if not is_asserted_in_the_test or not isinstance(longrepr, ExceptionChainRepr):
+        # All frames are the plugin's and pytest's own: only the message says anything.
+        text = excinfo.getrepr(style="value").reprtraceback
+        crash = ReprFileLocation(str(item.path), (item.location[1] or 0) + 1, message)
+        return ExceptionChainRepr([(text, crash, None)])
+    # Changed in place, since xdist sends the chain that holds the same objects.
     if longrepr.reprcrash is not None:
         longrepr.reprcrash.message = message
     name = excinfo.exconly().partition(": ")[0]
-    for entry in getattr(getattr(longrepr, "reprtraceback", None), "reprentries", ()):
+    for entry in longrepr.reprtraceback.reprentries:
         lines: list[str] = getattr(entry, "lines", [])
         lines[:] = [line.replace(f"E       {name}: ", "E       ", 1) for line in lines]
     return longrepr

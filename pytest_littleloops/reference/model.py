@@ -30,19 +30,23 @@ class IssueState(StrEnum):
 
 
 class IllegalTransition(RuntimeError):
-    """A mark that contradicts what the queue knows. Nothing was changed."""
+    """A mark that contradicts what the queue knows. Nothing was changed.
+
+    `issue_id`, `current` (None if the queue does not know the issue) and `requested` are attributes.
+    """
 
     def __init__(self, issue_id: str, current: IssueState | None, requested: IssueState) -> None:
+        # The arguments as they are, and not the text made of them, so that a pickled one comes back.
+        super().__init__(issue_id, current, requested)
         self.issue_id = issue_id
         self.current = current
         self.requested = requested
-        if current is None:
-            claim = f"{issue_id} cannot become {requested}: it was never added; add it first"
-        elif current.is_terminal:
-            claim = f"{issue_id} cannot go from {current} to {requested}; requeue it first"
-        else:
-            claim = f"{issue_id} cannot go from {current} to {requested}; take it with get() first"
-        super().__init__(claim)
+
+    def __str__(self) -> str:
+        if self.current is None:
+            return f"{self.issue_id} cannot become {self.requested}: it was never added; add it first"
+        next_step = "requeue it first" if self.current.is_terminal else "take it with get() first"
+        return f"{self.issue_id} cannot go from {self.current} to {self.requested}; {next_step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ class WorkerResult:
         return {**dataclasses.asdict(self), "worktree_path": str(self.worktree_path)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The result that `to_dict` wrote. Keys that it does not know are those of a newer version.
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
+        """The result that `to_dict` wrote. Unknown keys are ignored: a newer version may have written them.
 
         Raises ValueError naming what is missing.
         """
@@ -110,5 +114,6 @@ class WorkerResult:
         missing = [name for name in required if name not in data]
         if missing:
             raise ValueError(f"a WorkerResult needs {', '.join(missing)}; given were {sorted(data)}")
-        known = {one.name: data[one.name] for one in fields if one.name in data}
-        return cls(**{**known, "worktree_path": Path(data["worktree_path"])})
+        # Not checked one by one: a dataclass does not check what it is given either.
+        known: dict[str, Any] = {one.name: data[one.name] for one in fields if one.name in data}
+        return cls(**{**known, "worktree_path": Path(known["worktree_path"])})
