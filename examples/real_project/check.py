@@ -57,7 +57,7 @@ def describe(part: ElementTree.Element) -> str:
     codes = list(dict.fromkeys(_CODE.findall(part.text or "")))
     if part.tag == "failure" and codes:
         return " ".join(codes)
-    return f"{part.tag}: {part.get('message', '').splitlines()[0]}"
+    return f"{part.tag}: {part.get('message', '').partition(chr(10))[0]}"
 
 
 def table(outcomes: dict[str, str]) -> tuple[list[str], bool]:

@@ -71,7 +71,8 @@ class Project:
             title = " ".join(words).capitalize()
             (folder / f"{name}.md").write_text(f"# {kind}-{number}: {title}\n\n## Summary\n\n{title}.\n")
         self.commit("Add issues")
-        return IssuePriorityQueue.scan_issues(BRConfig(self.root))
+        issues: list[IssueInfo] = IssuePriorityQueue.scan_issues(BRConfig(self.root))
+        return issues
 
     def saved_state(self) -> str:
         """What the orchestrator wrote down last; it does so after each dispatch."""
@@ -100,7 +101,12 @@ def _stand_in(pool: Any, work: Work) -> None:
     pool._process_issue = work
 
 
-def run(orchestrator: ParallelOrchestrator, *, interrupt_when: Callable[[], bool] = bool) -> int:
+def never() -> bool:
+    """Nothing happens that Ctrl-C is pressed for."""
+    return False
+
+
+def run(orchestrator: ParallelOrchestrator, *, interrupt_when: Callable[[], bool] = never) -> int:
     """Run it, and press Ctrl-C when the condition holds, or when patience is at its end."""
     is_over = threading.Event()
     deadline = time.monotonic() + PATIENCE
@@ -114,7 +120,8 @@ def run(orchestrator: ParallelOrchestrator, *, interrupt_when: Callable[[], bool
     watchman = threading.Thread(target=watch_over, name="ctrl-c")
     watchman.start()
     try:
-        return orchestrator.run()
+        exit_code: int = orchestrator.run()
+        return exit_code
     finally:
         is_over.set()
         watchman.join()

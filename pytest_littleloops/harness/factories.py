@@ -28,8 +28,8 @@ _TITLES = (
 )
 
 
-class ResultFields(TypedDict, total=False):
-    """The fields of a `WorkerResult` that a test may want otherwise than its outcome sets them."""
+class FailureFields(TypedDict, total=False):
+    """The fields of a `WorkerResult`, all but its id and its error, that a test may want set."""
 
     success: bool
     branch_name: str
@@ -37,7 +37,6 @@ class ResultFields(TypedDict, total=False):
     changed_files: list[str]
     leaked_files: list[str]
     duration: float
-    error: str | None
     stdout: str
     stderr: str
     was_corrected: bool
@@ -46,6 +45,12 @@ class ResultFields(TypedDict, total=False):
     close_reason: str | None
     close_status: str | None
     interrupted: bool
+
+
+class ResultFields(FailureFields, total=False):
+    """The same with the error, which of a failure is told as an argument of its own."""
+
+    error: str | None
 
 
 class IssueFactory:
@@ -118,36 +123,38 @@ class WorkerResults:
     Raises TypeError for what is neither an issue nor an id.
     """
 
-    def completed(self, issue: Issue | str, **fields: Unpack[ResultFields]) -> WorkerResult:
+    def completed(self, issue: Issue | str, /, **fields: Unpack[ResultFields]) -> WorkerResult:
         """The work succeeded, on a branch and in a worktree named after the issue."""
         issue_id = _id_of(issue)
         name = issue_id.lower()
         return replace(WorkerResult(issue_id, True, f"issue/{name}", Path("worktrees", name)), **fields)
 
     def failed(
-        self, issue: Issue | str, error: str = "the tests fail", **fields: Unpack[ResultFields]
+        self, issue: Issue | str, /, error: str = "the tests fail", **fields: Unpack[FailureFields]
     ) -> WorkerResult:
         """The work failed. Raises ValueError for an empty error: a failure always says something."""
         if not error:
-            raise ValueError(f"a failed result needs an error text, not {error!r}")
-        return replace(self.completed(issue), **{"success": False, "error": error, **fields})
+            raise ValueError(f"a failed result needs a text that says why, not {error!r}")
+        return replace(replace(self.completed(issue), success=False, error=error), **fields)
 
     def closed(
-        self, issue: Issue | str, reason: str = "already_fixed", **fields: Unpack[ResultFields]
+        self, issue: Issue | str, /, reason: str = "already_fixed", **fields: Unpack[ResultFields]
     ) -> WorkerResult:
         """The work found that there is nothing to do: a success that asks for the issue to be closed."""
-        status = f"Closed: {reason.replace('_', ' ')}"
-        closing: ResultFields = {"should_close": True, "close_reason": reason, "close_status": status}
-        return replace(self.completed(issue), **{**closing, **fields})
+        closing = replace(
+            self.completed(issue),
+            should_close=True,
+            close_reason=reason,
+            close_status=f"Closed - {reason.replace('_', ' ').title()}",
+        )
+        return replace(closing, **fields)
 
-    def interrupted(self, issue: Issue | str, **fields: Unpack[ResultFields]) -> WorkerResult:
+    def interrupted(self, issue: Issue | str, /, **fields: Unpack[ResultFields]) -> WorkerResult:
         """A shutdown stopped the work: no success, and to be taken up again by the next run."""
-        stopped: ResultFields = {
-            "success": False,
-            "interrupted": True,
-            "error": "interrupted by a shutdown",
-        }
-        return replace(self.completed(issue), **{**stopped, **fields})
+        stopped = replace(
+            self.completed(issue), success=False, interrupted=True, error="interrupted by a shutdown"
+        )
+        return replace(stopped, **fields)
 
 
 def _type_of(issue_id: str) -> str:

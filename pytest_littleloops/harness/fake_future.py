@@ -1,98 +1,118 @@
-"""Futures in any state, driven by the test, that say who read them.
+"""Futures that the test drives, that tell who read them, and that nobody can hang on.
 
-They are real futures: every transition is one that `concurrent.futures` knows, so `wait`, `as_completed`
-and `done` agree on them. What is added: an unfinished one that nobody can finish refuses to be waited
-for, and each reading is recorded. Executors that make such futures live elsewhere.
+A fake future is a real one: it goes only through states that `concurrent.futures` knows, so that `done`,
+`wait` and `as_completed` agree about it. Who runs work lives elsewhere.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from concurrent.futures._base import CANCELLED, FINISHED
 from dataclasses import dataclass
+from types import FrameType
 from typing import TypeVar, cast
 
-from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang
+from pytest_littleloops.harness.liveness import Baseline
+from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, hang
 
 T = TypeVar("T")
-Read = TypeVar("Read")
+Outcome = TypeVar("Outcome")
 
-_ADVICE = "call finish(), fail() or force_cancel() first, or read it from another thread"
-# Between the future and whoever reads it: the standard library, and this harness, which may observe it.
-_PASSED_OVER = ("concurrent.futures", __name__.rpartition(".")[0])
+_NEXT_STEP = "call finish()/fail()/force_cancel() first, or read it from another thread"
+_NOT_A_READER = ("concurrent.futures", __name__.rpartition(".")[0])
+"""Packages whose frames stand between a future and its reader: the library, and what observes it here."""
 
 
 class StillPending(AssertionError):
-    """An unfinished future was read, and no thread is alive that could finish it: it would hang."""
+    """An unfinished future was read, and no thread is alive that could finish it: a hang, told at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FutureRead:
-    """One call of `result` or `exception`, recorded when it ended."""
+    """One call of `result` or `exception` that has ended."""
 
     reader: str
-    """The name of the thread."""
+    """The name of the thread that read."""
     where: str
-    """The line that read it and the function around that, `test_pool.py:21 in _handle_completion`."""
+    """The line that read, such as `pool.py:201 in _handle_completion`."""
     method: str
     """`result` or `exception`."""
     raised: BaseException | None
-    """What the call raised; None where it returned."""
+    """What the call raised, None if it returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finishers:
+    """The threads that can be expected to finish a future.
+
+    They are those that were started since this was made, the one that made it, and the main thread.
+    Whatever lived before belongs to somebody else.
+    """
+
+    maker: threading.Thread
+    baseline: Baseline
+
+    @classmethod
+    def from_now(cls) -> Finishers:
+        """Those of a future that is about to be made."""
+        return cls(threading.current_thread(), Baseline())
+
+    def is_anybody_alive(self) -> bool:
+        """True if one of them lives, other than the calling thread."""
+        me = threading.current_thread()
+        early = (self.maker, threading.main_thread())
+        return any(one.is_alive() and one is not me for one in early) or bool(self.baseline.later_threads())
 
 
 def require_exception(error: object, caller: str) -> None:
-    """Raise TypeError unless `error` is an exception; `caller` names the method that was given it."""
+    """Raise TypeError unless `error` is an exception; `caller` is the method that it was given to."""
     if not isinstance(error, BaseException):
         raise TypeError(f"{caller} takes an exception, for example ValueError('no disk'), not {error!r}")
 
 
 class FakeFuture(Future[T]):
-    """A real future that the test drives with `finish`, `fail` and `force_cancel`.
+    """A real future that ends when the test calls `finish`, `fail` or `force_cancel`.
 
-    Reading it while it is unfinished never hangs. If another thread lives that could finish it, the
-    reader waits as on any future, but at most `patience` seconds, and then gets Hang. If there is none,
-    waiting would be for ever: without a timeout that is StillPending at once, with one it is TimeoutError
-    at once. Threads that could are all but `strangers`, by default those that lived before it was made,
-    without the main thread and the one that made it.
-
-    `name` is what messages call it, `advice` the next step that StillPending ends with. All methods may
-    be called from any thread.
+    Reading it before that waits as reading any future does, but at most `patience` seconds: then it
+    raises Hang. If no thread is alive that could finish it (see `Finishers`) it does not wait at all:
+    without a timeout it raises StillPending, with one TimeoutError. Messages call it `name`, and end
+    with `next_step`. All methods may be called from any thread.
     """
 
     def __init__(
         self,
-        name: str = "fake future",
+        name: str = "",
         *,
         patience: float = DEFAULT_PATIENCE,
-        advice: str = _ADVICE,
-        strangers: frozenset[threading.Thread] | None = None,
+        next_step: str = _NEXT_STEP,
+        finishers: Finishers | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self._patience = patience
-        self._advice = advice
-        self._strangers = strangers_now() if strangers is None else strangers
-        # list.append is atomic, so recording needs no lock, and a read is no point of synchronisation.
+        self._next_step = next_step
+        self._finishers = Finishers.from_now() if finishers is None else finishers
+        # Appending to a list is atomic: no lock, so that recording adds no synchronisation to a test.
         self._reads: list[FutureRead] = []
 
     @property
     def reads(self) -> tuple[FutureRead, ...]:
-        """Who has read this future, in the order in which the readings ended."""
+        """The calls of `result` and `exception`, in the order in which they ended."""
         return tuple(self._reads)
 
     def finish(self, value: T) -> None:
-        """End it with `value`, from pending as well as from running; done-callbacks run here.
+        """End it with a result, whether it is pending or running. Done-callbacks run in this call.
 
         Raises InvalidStateError if it has ended.
         """
         self.set_result(value)
 
     def fail(self, error: BaseException) -> None:
-        """End it with an exception, from pending as well as from running; done-callbacks run here.
+        """End it with an exception, whether it is pending or running. Done-callbacks run in this call.
 
         Raises InvalidStateError if it has ended, TypeError if `error` is no exception.
         """
@@ -100,163 +120,162 @@ class FakeFuture(Future[T]):
         self.set_exception(error)
 
     def force_cancel(self) -> None:
-        """Cancel it, also while it runs, as code does that pokes into a future's state.
+        """Cancel it, even if it is running, and wake all waiters. Done-callbacks run in this call.
 
-        Waiters wake and done-callbacks run once. One that was cancelled before stays so, and its waiters
-        wake if nobody had woken them yet. Raises InvalidStateError if it has a result or an exception.
+        If it is cancelled already, only the waiters are woken whom `cancel` leaves asleep. Raises
+        InvalidStateError if it has a result or an exception.
         """
         with self._condition:
-            is_ended = self.done()
-            if is_ended and not self.cancelled():
-                # The state is final, so this only raises: the very error that any late outcome gets.
+            if self._state == FINISHED:
+                # Always raises here, and what the library says when an outcome comes too late.
                 self.set_exception(CancelledError())
-            if not is_ended:
-                self._state = "CANCELLED"
+            is_news = not self.cancelled()
+            if is_news:
+                self._state = CANCELLED
                 self._condition.notify_all()
-            if self._state == "CANCELLED":
-                # Only this wakes wait() and as_completed() (cpython #109934).
+            if self._state == CANCELLED:
+                # What wait() and as_completed() wait for (cpython #109934).
                 self.set_running_or_notify_cancel()
-        if not is_ended:
+        if is_news:
+            # Without the lock, as in the library: a callback may read from another thread.
             self._invoke_callbacks()  # type: ignore[attr-defined]
 
-    def result(self, timeout: float | None = None) -> T:
-        """The value, or what the future failed with; recorded in `reads`.
+    def begin(self) -> bool:
+        """Mark it as running; False, having woken its waiters, if it has ended and must not run.
 
-        Raises what `concurrent.futures.Future.result` does, and StillPending or Hang, see the class.
+        As `set_running_or_notify_cancel`, which however raises RuntimeError for one that the test has
+        driven to its end.
+        """
+        with self._condition:
+            if self.done() and self._state != CANCELLED:
+                return False
+            return self.set_running_or_notify_cancel()
+
+    def result(self, timeout: float | None = None) -> T:
+        """The result; recorded in `reads`.
+
+        Raises what any future's `result` does, StillPending, and Hang.
         """
         __tracebackhide__ = True
-        return self._recorded("result", super().result, timeout)
+        return self._read("result", super().result, timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What the future failed with, or None; recorded in `reads`.
+        """The exception, or None; recorded in `reads`.
 
-        Raises what `concurrent.futures.Future.exception` does, and StillPending or Hang, see the class.
+        Raises what any future's `exception` does, StillPending, and Hang.
         """
         __tracebackhide__ = True
-        return self._recorded("exception", super().exception, timeout)
+        return self._read("exception", super().exception, timeout)
 
-    def _recorded(self, method: str, read: Callable[[float | None], Read], timeout: float | None) -> Read:
+    def _read(self, method: str, read: Callable[[float], Outcome], timeout: float | None) -> Outcome:
         __tracebackhide__ = True
-        raised: BaseException | None = None
+        raised = None
         try:
-            return self._bounded(method, read, timeout)
+            self._wait(method, timeout)
+            # A TimeoutError, unless it has ended by now.
+            return read(0)
         except BaseException as error:
             raised = error
             raise
         finally:
-            reader = threading.current_thread().name
-            self._reads.append(FutureRead(reader=reader, where=_where(), method=method, raised=raised))
-            # The exception's traceback holds this frame, so the frame must not hold the exception.
+            name = threading.current_thread().name
+            self._reads.append(FutureRead(reader=name, where=_where(), method=method, raised=raised))
+            # The exception's traceback has this frame: it would keep itself alive.
             del raised
 
-    def _bounded(self, method: str, read: Callable[[float | None], Read], timeout: float | None) -> Read:
+    def _wait(self, method: str, timeout: float | None) -> None:
+        """Return when it has ended, or when there is no more time to wait."""
         __tracebackhide__ = True
-        # In this order: whoever finishes it and ends between the two questions must not be overlooked.
-        is_hopeless = not self._living_others()
-        if self.done():
-            return read(0)
-        if is_hopeless and timeout is None:
-            raise StillPending(self._refusal())
+        # Asked first: a thread that finishes it and ends between the two questions was alive at this one.
+        is_hopeless = not self._finishers.is_anybody_alive()
+        if self.done() or (is_hopeless and timeout is not None):
+            return
         if is_hopeless:
-            # Its TimeoutError now; the time could bring nothing.
-            return read(0)
-        if timeout is not None and timeout <= self._patience:
-            return read(timeout)
-        try:
-            return read(self._patience)
-        except TimeoutError:
-            # It may have failed with a TimeoutError of its own, or have ended just now.
-            if self.done():
-                return read(0)
-            raise Hang(f"the {method} of {self.name}", self._patience) from None
+            raise StillPending(self._refusal(method))
+        limit = self._patience if timeout is None else min(timeout, self._patience)
+        with self._condition:
+            has_ended = self._condition.wait_for(self.done, limit)
+        if not has_ended and (timeout is None or timeout > self._patience):
+            raise hang(f"{method}() of {self._title}", self._patience)
 
-    def _living_others(self) -> list[threading.Thread]:
-        known = {threading.current_thread(), *self._strangers}
-        return [thread for thread in threading.enumerate() if thread not in known]
+    @property
+    def _title(self) -> str:
+        return f"future {self.name}" if self.name else "a future without a name"
 
-    def _refusal(self) -> str:
+    def _refusal(self, method: str) -> str:
         state = "running" if self.running() else "pending"
         reader = threading.current_thread()
-        strangers = [one.name for one in threading.enumerate() if one in self._strangers - {reader}]
+        others = [one.name for one in threading.enumerate() if one is not reader]
+        uninvolved = f"  alive, but older than it: {', '.join(others)}\n" if others else ""
         return (
-            f"future {self.name} is {state} and no other thread is alive that could finish it\n"
-            f"  read by {reader.name} at {_where()}\n"
-            f"  threads from before it was made, which do not count: {', '.join(strangers) or 'none'}\n"
-            f"  next step: {self._advice}"
+            f"{self._title} is {state} and no other thread is alive that could finish it\n"
+            f"  {method}() was called by {reader.name} at {_where()}\n"
+            f"{uninvolved}"
+            f"  next step: {self._next_step}"
         )
 
 
 class FakeFutures:
-    """Makes fake futures in the state that the maker's name says. Thread-safe.
+    """Makes fake futures in any state. Thread-safe.
 
-    Threads that lived when this was made, apart from the main thread and the one that made it, belong to
-    somebody else and are not expected to finish a future. Without a name the futures are called
-    `future-1`, `future-2` and so on. `patience` is in seconds.
+    A future that is given no name is called by its number: `fake-1` is the first that was made here.
+    Threads that were alive before this was made are not expected to finish any of them. `patience` is
+    in seconds.
     """
 
     def __init__(self, *, patience: float = DEFAULT_PATIENCE) -> None:
         self._patience = patience
-        self._strangers = strangers_now()
-        self._numbers = itertools.count(1)
-        self._made: list[FakeFuture[object]] = []
+        self._finishers = Finishers.from_now()
+        self._lock = threading.Lock()
+        self._all: list[FakeFuture[object]] = []
 
     @property
     def all(self) -> tuple[FakeFuture[object], ...]:
-        """Every future made here, in order, whatever became of it."""
-        return tuple(self._made)
+        """Those made so far, the oldest first, whatever has become of them."""
+        with self._lock:
+            return tuple(self._all)
 
-    def pending(self, name: str | None = None) -> FakeFuture[T]:
-        """A future whose work has not begun."""
-        future = FakeFuture[T](
-            f"future-{next(self._numbers)}" if name is None else name,
-            patience=self._patience,
-            strangers=self._strangers,
-        )
-        self._made.append(cast("FakeFuture[object]", future))
+    def pending(self, name: str = "") -> FakeFuture[T]:
+        """One whose work has not begun."""
+        with self._lock:
+            name = name or f"fake-{len(self._all) + 1}"
+            future = FakeFuture[T](name, patience=self._patience, finishers=self._finishers)
+            self._all.append(cast("FakeFuture[object]", future))
         return future
 
-    def running(self, name: str | None = None) -> FakeFuture[T]:
-        """A future whose work has begun: `cancel` is refused."""
+    def running(self, name: str = "") -> FakeFuture[T]:
+        """One whose work has begun, so that `cancel` is refused."""
         future: FakeFuture[T] = self.pending(name)
-        future.set_running_or_notify_cancel()
+        future.begin()
         return future
 
-    def resolved(self, value: T, name: str | None = None) -> FakeFuture[T]:
-        """A future that has a result."""
+    def resolved(self, value: T, name: str = "") -> FakeFuture[T]:
+        """One whose work returned `value`."""
         future: FakeFuture[T] = self.running(name)
         future.finish(value)
         return future
 
-    def failed(self, error: BaseException, name: str | None = None) -> FakeFuture[T]:
-        """A future whose work raised `error`. Raises TypeError if that is no exception."""
+    def failed(self, error: BaseException, name: str = "") -> FakeFuture[T]:
+        """One whose work raised `error`. Raises TypeError if that is no exception."""
         require_exception(error, "failed()")
         future: FakeFuture[T] = self.running(name)
         future.fail(error)
         return future
 
-    def cancelled(self, name: str | None = None) -> FakeFuture[T]:
-        """A future that was cancelled before its work began, and whose waiters were told."""
+    def cancelled(self, name: str = "") -> FakeFuture[T]:
+        """One that was cancelled before its work began, and whose waiters know."""
         future: FakeFuture[T] = self.pending(name)
-        future.cancel()
-        future.set_running_or_notify_cancel()
+        future.force_cancel()
         return future
 
 
-def strangers_now() -> frozenset[threading.Thread]:
-    """The threads that live now and have no part in what the calling thread is about to make.
-
-    The main thread is never one of them: it runs the test.
-    """
-    return frozenset(threading.enumerate()) - {threading.current_thread(), threading.main_thread()}
-
-
 def _where() -> str:
-    frame = sys._getframe(1)
-    while _is_passed_over(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
+    frame = sys._getframe()
+    while _is_between(frame) and frame.f_back is not None:
         frame = frame.f_back
     code = frame.f_code
     return f"{os.path.basename(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
 
 
-def _is_passed_over(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in _PASSED_OVER)
+def _is_between(frame: FrameType) -> bool:
+    return f"{frame.f_globals.get('__name__', '')}.".startswith(tuple(f"{name}." for name in _NOT_A_READER))

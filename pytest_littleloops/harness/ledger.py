@@ -130,12 +130,14 @@ class Ledger:
         with self._lock:
             self._books.advance()
             lost = list(lost_issues(self._books, self._baseline.liveness()))
-            # An idle claim about an issue that is lost anyway is a fact of its timeline.
+            # What happened on the way to a loss is told by its timeline, not by a second finding.
+            lost_codes = {(finding.code, finding.issue_id) for finding in lost}
             lost_ids = {finding.issue_id for finding in lost}
             found = lost + [
                 finding
                 for finding in self._books.findings.values()
-                if finding.code != "LL301" or finding.issue_id not in lost_ids
+                if (finding.code, finding.issue_id) not in lost_codes
+                and (finding.code != "LL301" or finding.issue_id not in lost_ids)
             ]
         return tuple(finding for finding in found if finding.code not in self._allowed)
 

@@ -1,7 +1,7 @@
-"""Every wait of the harness is bounded, and one that is in vain ends in the stacks of all threads.
+"""Every wait of the harness is bounded, and a wait in vain ends in the stacks of all threads.
 
-What waits lives elsewhere; here is how long it may, and what is said when it was too long. A wait goes
-through `wait_for` where it can, so that there is one place where the harness blocks.
+Here is how long a wait may be and what is said when that was not enough. What is waited for lives with
+those who wait. Standard library only.
 """
 
 from __future__ import annotations
@@ -9,53 +9,79 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from types import FrameType
 
 DEFAULT_PATIENCE = 10.0
-"""Seconds. Long for a machine under load, short for a person who waits for a hang."""
+"""Seconds: long for a loaded machine, short for somebody who looks at a hang."""
+
+_NEXT_STEP = (
+    "  next step: find the thread that should have done it, and what it waits for instead;\n"
+    "  if it is only slow, allow more seconds (patience=, or --littleloops-patience under pytest)"
+)
 
 
 class Hang(AssertionError):
-    """Something that had to happen did not; the text has the stack of every thread at that moment.
+    """What had to happen did not, within the time allowed; the text has the stack of every thread.
 
-    `what` is what was waited for, `waited` how long, in seconds.
+    `what` says what was waited for, `waited` how many seconds. The stacks are those of the moment in
+    which this was made, and stay so when it is pickled.
     """
 
     def __init__(self, what: str, waited: float) -> None:
+        # Kept as they came, since an exception is made again from its arguments when it is unpickled.
+        super().__init__(what, waited)
         self.what = what
         self.waited = waited
-        super().__init__(
-            f"hang: waited {waited:g} s for {what}, in vain\n"
-            f"{all_stacks()}\n"
-            "  next step: find above the thread that had to bring it, and what that thread waits for;\n"
-            "  if it is only slow, allow more: patience=, timeout=, or --littleloops-patience under pytest"
-        )
+        self._text = f"hang: waited {waited:g} s for {what}, in vain\n{all_stacks()}\n{_NEXT_STEP}"
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def hang(what: str, patience: float) -> Hang:
+    """A Hang to raise: `what` was waited for, `patience` seconds long, and did not happen."""
+    return Hang(what, patience)
 
 
 def all_stacks() -> str:
-    """The name and the stack of every live thread, the calling one first.
+    """The name and the stack of every live thread, the calling one first, its own lines in here left out.
 
-    Other threads run on meanwhile, so each stack is true for its own moment.
+    The others run on meanwhile, so each stack is true for its own moment. A thread that was started
+    behind the back of `threading` is called by its number.
     """
     frames = sys._current_frames()
     caller = threading.current_thread()
     others = [thread for thread in threading.enumerate() if thread is not caller]
-    lines = []
-    for thread in (caller, *others):
-        kind = "daemon thread" if thread.daemon else "thread"
-        note = ", which waited" if thread is caller else ""
-        lines.append(f"  {kind} {thread.name}{note}:")
-        frame = frames.get(thread.ident or 0)
-        # A thread that began after the frames were taken has none among them.
-        stack = traceback.format_stack(frame) if frame is not None else ["(not begun)"]
-        lines += [f"  {line}" for entry in stack for line in entry.rstrip().splitlines()]
-    return "\n".join(lines)
+    sections = [_section(f"{_kind(caller)} {caller.name}, which asked", _outside(sys._getframe()))]
+    frames.pop(threading.get_ident(), None)
+    for thread in others:
+        # A thread that began after the frames were taken is not among them.
+        frame = frames.pop(thread.ident or 0, None)
+        sections.append(_section(f"{_kind(thread)} {thread.name}", frame))
+    sections += [_section(f"foreign thread {number}", frame) for number, frame in frames.items()]
+    return "\n".join(sections)
 
 
 def wait_for(event: threading.Event, what: str, patience: float) -> None:
-    """Wait until `event` is set; `what` says for a reader what that means.
+    """Return when `event` is set; `what` says for a reader what that means.
 
-    Raises Hang after `patience` seconds.
+    Raises Hang when it is not set within `patience` seconds.
     """
     __tracebackhide__ = True
     if not event.wait(patience):
-        raise Hang(what, patience)
+        raise hang(what, patience)
+
+
+def _kind(thread: threading.Thread) -> str:
+    return "daemon thread" if thread.daemon else "thread"
+
+
+def _outside(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame
+
+
+def _section(heading: str, frame: FrameType | None) -> str:
+    stack = "".join(traceback.format_stack(frame)).splitlines() if frame else ["  (not begun yet)"]
+    return "\n".join([f"  {heading}:", *(f"  {line}" for line in stack)])

@@ -7,6 +7,7 @@ A subclass, and not attributes set on the object, because that also reaches prop
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import types
@@ -14,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from typing import SupportsIndex
 
 from pytest_littleloops.harness.journal import Journal
 from pytest_littleloops.harness.lifecycle import Lifecycle, NotWatchable, not_understood
@@ -175,15 +177,23 @@ def _surrounded(original: type, name: str, around: Around, made: list[type]) -> 
     return functools.update_wrapper(method, getattr(original, name))
 
 
-def _reduce_as_original(self: object, protocol: int) -> object:
+def _reduce_as_original(self: object, protocol: SupportsIndex) -> str | tuple[object, ...]:
     # Pickled as what it was: the subclass cannot be imported on the other side.
     subclass, original = type(self), type(self).__base__
     assert original is not None
     self.__class__ = original
     try:
-        return self.__reduce_ex__(protocol)
+        reduced = self.__reduce_ex__(protocol)
     finally:
         self.__class__ = subclass
+    if isinstance(reduced, tuple) and reduced[0] is copyreg.__newobj__:  # type: ignore[attr-defined]
+        # pickle compares the first argument of this one with the class of the object.
+        return (_new, *reduced[1:])
+    return reduced
+
+
+def _new(cls: type, *args: object) -> object:
+    return cls.__new__(cls, *args)
 
 
 def _filler(namespace: dict[str, object]) -> Callable[[dict[str, object]], None]:

@@ -15,12 +15,15 @@ import logging
 import queue as standard_queue
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
+from types import FrameType
 from typing import NamedTuple, Protocol, cast
 
-from pytest_littleloops.reference.model import Issue, WorkerResult
+from pytest_littleloops.reference.model import IllegalTransition, Issue, IssueState, WorkerResult
 from pytest_littleloops.reference.queue import IssueQueue
 
 POLL_SECONDS = 0.5
@@ -132,14 +135,14 @@ class Orchestrator:
         # Re-entrant, so that a handler of a signal that interrupts the run may call cancel().
         self._lock = threading.RLock()
         self._is_running = False
+        # Out of the queue and not handed to the pool yet: in progress, but cancel() still wins.
         self._taken: dict[str, _Flight] = {}
-        """From the queue, not yet handed to the pool: in progress, but `cancel` still wins."""
+        # From before the pool can know of it until its completion has returned.
         self._in_flight: dict[str, _Flight] = {}
-        """From before the pool can know of it until its completion has returned."""
         self._waiting_p0: _Flight | None = None
+        # What `defer` said no to since an issue last ended. Dictionaries, where the order is seen.
         self._put_off: dict[str, None] = {}
-        """What `defer` has put back since an issue last ended."""
-        self._ran: set[str] = set()
+        self._ran: dict[str, None] = {}
         self._cancelled: set[str] = set()
         self._dispatch_errors: dict[str, BaseException] = {}
 
@@ -150,7 +153,8 @@ class Orchestrator:
         After `run` those that could not start although nothing was in flight.
         """
         with self._lock:
-            return tuple(self._put_off)
+            states = self.queue.states()
+            return tuple(one for one in self._put_off if states[one] is IssueState.QUEUED)
 
     @property
     def dispatch_errors(self) -> Mapping[str, BaseException]:
@@ -172,7 +176,7 @@ class Orchestrator:
         """
         with self._lock:
             if self._is_running:
-                raise RuntimeError("this Orchestrator is running already; wait for that run, or make another")
+                raise RuntimeError("this Orchestrator is already in run(); wait for it, or make another")
             self._is_running = True
         try:
             if getattr(self.pool, "is_started", True) is not False:
@@ -212,14 +216,15 @@ class Orchestrator:
                 return True
             if (flight := self._in_flight.get(issue_id)) is None:
                 return self._cancel_queued(issue_id)
-            # Counted, so that one caller who is refused does not take back what another was promised.
+            # Counted, so that a caller who is refused does not take back what another was promised.
             flight.cancel_requests += 1
         is_cancelled = False
         try:
             is_cancelled = self.pool.cancel(issue_id)
         finally:
-            with self._lock:
-                flight.cancel_requests -= not is_cancelled
+            if not is_cancelled:
+                with self._lock:
+                    flight.cancel_requests -= 1
         return is_cancelled or issue_id in self._cancelled
 
     def on_worker_complete(self, result: WorkerResult) -> None:
@@ -228,6 +233,8 @@ class Orchestrator:
         May be overridden, to look at the result or to `requeue` an issue instead of marking it; the
         override calls this one for whatever it does not mark itself. If it raises, the issue is marked
         failed unless it is marked already, and the pool hears of the exception.
+
+        Raises IllegalTransition if the queue knows of another ending, or does not know the issue.
         """
         if result.interrupted and self._is_cancel_requested(result.issue_id):
             self.queue.mark_cancelled(result.issue_id)
@@ -243,15 +250,14 @@ class Orchestrator:
         self._stops = []
         self._put_off = {}
         self._dispatch_errors = {}
-        self._ran = set(self._in_flight)
+        self._ran = dict.fromkeys(self._in_flight)
         try:
             with self._signals_in_mailbox():
                 self._work_off()
         finally:
             self._give_back_waiting_p0()
         # A signal may have come after the last look and before its handler was taken away.
-        self._empty_mailbox()
-        if self._stops:
+        if self._is_stopped():
             self._interrupt_queued()
         return self._exit_code()
 
@@ -268,44 +274,236 @@ class Orchestrator:
             try:
                 self.pool.cancel(issue_id)
             except Exception as error:
-                self._report(f"{issue_id} could not be cancelled for the stop: {error!r}", error)
+                self._report(f"the pool could not cancel {issue_id}: {error!r}", error)
         while self._in_flight and len(self._stops) < 2:
             self._await_news()
-        self._abandon_in_flight()
+        for flight in list(self._in_flight.values()):
+            flight.is_abandoned = True
+            self._end(flight, self.queue.mark_interrupted)
+
+    def _is_finished(self) -> bool:
+        with self._lock:
+            return not self._in_flight and self._waiting_p0 is None and not self._has_unasked()
 
     def _dispatch(self) -> None:
         set_aside: list[_Flight] = []
         try:
             while not self._is_stopped() and (flight := self._take()) is not None:
-                if self._is_put_off(flight):
+                if not self._hand_over(flight):
                     set_aside.append(flight)
-                elif flight.issue_id in self._taken:
-                    self._hand_over(flight)
         finally:
-            # Not before the end: in the queue each would be the next to be taken again.
+            # Not before the end: back in the queue they would be taken again at once.
             for flight in set_aside:
-                self._give_back(flight)
+                self._leave_taken(flight, self.queue.requeue)
 
     def _take(self) -> _Flight | None:
         with self._lock:
-            if (flight := self._waiting_p0) is not None:
-                if self._in_flight and not flight.cancel_requests:
+            if (waiting := self._waiting_p0) is not None:
+                if self._in_flight and not waiting.cancel_requests:
                     return None
                 self._waiting_p0 = None
-                return flight
-            if len(self._in_flight) >= self.max_in_flight or not self._has_unasked():
+                return waiting
+            if len(self._in_flight) >= self.max_in_flight or self._is_p0_in_flight():
                 return None
-            if any(self._runs_alone(flight) for flight in self._in_flight.values()):
+            if not self._has_unasked():
                 return None
             try:
-                # Under the lock, so that cancel() finds each issue either queued or taken.
+                # Under the lock, so that cancel() finds an issue either queued or taken.
                 issue = self.queue.get(block=False)
             except standard_queue.Empty:
                 return None
             flight = self._taken[issue.issue_id] = _Flight(issue)
-            self._ran.add(issue.issue_id)
+            self._ran[issue.issue_id] = None
             self._cancelled.discard(issue.issue_id)
-            if self._in_flight and self._runs_alone(flight):
+            if self._in_flight and self._p0_sequential and issue.priority == "P0":
                 self._waiting_p0 = flight
                 return None
             return flight
+
+    def _hand_over(self, flight: _Flight) -> bool:
+        """Have the pool work on it, or mark it if that is not possible; False if it was put off."""
+        try:
+            if self._is_put_off(flight):
+                return False
+            with self._lock:
+                is_cancelled = flight.cancel_requests > 0
+                self._leave_taken(flight)
+                if not is_cancelled:
+                    self._in_flight[flight.issue_id] = flight
+            if not is_cancelled:
+                self.pool.submit(flight.issue, partial(self._deliver, flight))
+        except BaseException as error:
+            with self._lock:
+                self._dispatch_errors[flight.issue_id] = error
+                self._leave_taken(flight, self.queue.mark_failed)
+                self._end(flight, self.queue.mark_failed)
+            self._report(f"{flight.issue_id} could not be started: {error!r}", error)
+            if not isinstance(error, Exception):
+                raise
+        return True
+
+    def _is_put_off(self, flight: _Flight) -> bool:
+        if self._defer is None:
+            return False
+        with self._lock:
+            if flight.cancel_requests:
+                return False
+            if flight.issue_id in self._put_off:
+                return True
+            # Before the question: what ends while it is asked makes the answer an old one.
+            self._put_off[flight.issue_id] = None
+            in_flight = frozenset(self._in_flight)
+        if self._defer(flight.issue, in_flight):
+            return True
+        with self._lock:
+            self._put_off.pop(flight.issue_id, None)
+        return False
+
+    def _deliver(self, flight: _Flight, result: WorkerResult) -> None:
+        """The completion that each submission is given, bound to its flight."""
+        with self._lock:
+            is_owed = self._in_flight.get(flight.issue_id) is flight and not flight.is_reported
+            flight.is_reported = True
+        if not is_owed:
+            self._report(f"{flight.issue_id}: a completion came that was not owed; it changes nothing")
+            return
+        try:
+            if result.issue_id != flight.issue_id:
+                raise ValueError(f"the completion of {flight.issue_id} speaks of {result.issue_id!r}")
+            self.on_worker_complete(result)
+        except BaseException as error:
+            if flight.is_abandoned and isinstance(error, IllegalTransition):
+                self._report(f"{flight.issue_id}: its completion came too late: {error}")
+                return
+            self._end(flight, self.queue.mark_failed)
+            raise
+        finally:
+            # The books first: whoever reads the note, or happens to look before, finds them closed.
+            self._end(flight)
+            self._mailbox.put(None)
+
+    def _end(self, flight: _Flight, mark: Callable[[str], None] | None = None) -> None:
+        """Mark it and close its books, unless that was done, or the issue is on its way anew."""
+        with self._lock:
+            if self._in_flight.get(flight.issue_id) is not flight:
+                return
+            del self._in_flight[flight.issue_id]
+            self._put_off.clear()
+            if mark is not None:
+                self._mark(mark, flight.issue_id)
+
+    def _leave_taken(self, flight: _Flight, mark: Callable[[str], None] | None = None) -> None:
+        """Mark an issue that is not handed to the pool; `cancelled` if that was promised to somebody."""
+        with self._lock:
+            if self._taken.pop(flight.issue_id, None) is None:
+                return
+            if flight.cancel_requests:
+                self._cancelled.add(flight.issue_id)
+                self._put_off.pop(flight.issue_id, None)
+                mark = self.queue.mark_cancelled
+            if mark is not None:
+                self._mark(mark, flight.issue_id)
+
+    def _give_back_waiting_p0(self) -> None:
+        flight, self._waiting_p0 = self._waiting_p0, None
+        if flight is not None:
+            self._leave_taken(flight, self.queue.requeue)
+
+    def _interrupt_queued(self) -> None:
+        with self._lock:
+            self._put_off.clear()
+            for issue_id in self.queue.queued_ids:
+                self._mark(self.queue.mark_interrupted, issue_id)
+
+    def _cancel_queued(self, issue_id: str) -> bool:
+        try:
+            is_queued = self.queue.state_of(issue_id) is IssueState.QUEUED
+        except KeyError:
+            return False
+        if not is_queued or not self._mark(self.queue.mark_cancelled, issue_id):
+            return False
+        self._cancelled.add(issue_id)
+        self._put_off.pop(issue_id, None)
+        return True
+
+    def _mark(self, mark: Callable[[str], None], issue_id: str) -> bool:
+        """False, and nothing changed, if somebody else has marked it otherwise."""
+        try:
+            mark(issue_id)
+        except IllegalTransition:
+            return False
+        return True
+
+    def _await_news(self) -> None:
+        try:
+            self._read(self._mailbox.get(timeout=POLL_SECONDS))
+        except standard_queue.Empty:
+            # Read before the books: a pool at 0 has returned from every completion, so these are closed.
+            if self.pool.active_count == 0:
+                self._write_off_unreported()
+
+    def _write_off_unreported(self) -> None:
+        for flight in list(self._in_flight.values()):
+            if not flight.is_reported:
+                self._report(f"{flight.issue_id} is lost: the pool went idle and never reported it")
+                self._end(flight, self.queue.mark_failed)
+
+    def _is_stopped(self) -> bool:
+        with suppress(standard_queue.Empty):
+            while True:
+                self._read(self._mailbox.get_nowait())
+        return bool(self._stops)
+
+    def _read(self, note: _StopRequest | None) -> None:
+        if note is not None:
+            self._stops.append(note)
+
+    def _has_unasked(self) -> bool:
+        if not self._put_off:
+            return not self.queue.empty()
+        return any(issue_id not in self._put_off for issue_id in self.queue.queued_ids)
+
+    def _is_p0_in_flight(self) -> bool:
+        return self._p0_sequential and any(one.issue.priority == "P0" for one in self._in_flight.values())
+
+    def _is_cancel_requested(self, issue_id: str) -> bool:
+        with self._lock:
+            flight = self._in_flight.get(issue_id)
+            return flight is not None and flight.cancel_requests > 0
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._mailbox.put(_StopRequest(signum))
+
+    @contextmanager
+    def _signals_in_mailbox(self) -> Iterator[None]:
+        with ExitStack() as restored:
+            for signum in _SIGNALS:
+                previous = signal.getsignal(signum)
+                # None stands for a handler that Python did not set and could not put back.
+                if previous is not None:
+                    # Only the main thread may set one.
+                    with suppress(ValueError):
+                        signal.signal(signum, self._on_signal)
+                        restored.callback(signal.signal, signum, previous)
+            yield
+
+    def _exit_code(self) -> int:
+        if self._stops:
+            signum = self._stops[0].signum
+            return ExitCode.STOPPED if signum is None else 128 + signum
+        code = ExitCode.OK
+        for issue_id in self._ran:
+            state = self.queue.state_of(issue_id)
+            if state is IssueState.IN_PROGRESS:
+                self._report(f"{issue_id} is still in progress: its completion did not mark it")
+            elif state is IssueState.QUEUED:
+                self._report(f"{issue_id} was put off although nothing was in flight; it stays queued")
+            is_by_request = state is IssueState.CANCELLED and issue_id in self._cancelled
+            if state is not IssueState.COMPLETED and not is_by_request:
+                code = ExitCode.FAILED
+        return code
+
+    def _report(self, message: str, error: BaseException | None = None) -> None:
+        # A logger that raises must not cost an issue its mark.
+        with suppress(BaseException):
+            self._logger.error(message, exc_info=error)

@@ -134,7 +134,7 @@ class WorkerPool:
             if not isinstance(error, Exception):
                 raise
             return future
-        if executor_future is not future:
+        if not isinstance(executor_future, SubmissionFuture):
             future.attach(executor_future)
             executor_future.add_done_callback(partial(self._executor_ended, future))
         return future

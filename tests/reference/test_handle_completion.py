@@ -195,6 +195,21 @@ def test_handle_completion_clears_the_mark_last(pool: WorkerPool) -> None:
     assert not pool._pending_callbacks
 
 
+def test_handle_completion_is_work_of_the_pool(pool: WorkerPool) -> None:
+    """A completion that waits for its own pool gets an error instead, whoever runs it."""
+
+    def callback(result: WorkerResult) -> None:
+        pool.shutdown(wait=True)
+        pool.drain(10)
+
+    pool._handle_completion(resolved(completed("BUG-229")), callback, "BUG-229")
+
+    assert [str(error) for _, error in pool.callback_errors] == [
+        "drain() from inside this pool's own work would wait for itself"
+    ]
+    assert pool.drain(0)
+
+
 def test_handle_completion_clears_no_mark_but_its_own(pool: WorkerPool) -> None:
     """Another submission of the same issue stays owed."""
     ended = resolved(completed("BUG-229"))

@@ -101,9 +101,10 @@ def test_pool_counts_a_cancelled_submission_until_its_completion_has_returned(
     pool = start_pool(process, max_workers=1)
     pool.submit(Issue("ENH-1"))
     pool.submit(Issue("BUG-229"), lambda result: counts.append(pool.active_count))
-    pool.cancel("BUG-229") or pytest.fail("ENH-1 holds the only worker, so BUG-229 waits")
+    was_cancelled = pool.cancel("BUG-229")
     counts.append(pool.active_count)
     gate.set()
+    assert was_cancelled
     assert counts == [2, 1]
 
 
@@ -193,6 +194,23 @@ def test_pool_drain_inside_its_own_work_raises(start_pool: Callable[..., WorkerP
     gate.set()
     pools[0].shutdown()
     assert texts == ["drain() from inside this pool's own work would wait for itself"]
+
+
+def test_pool_drain_inside_a_cancelled_completion_raises(start_pool: Callable[..., WorkerPool]) -> None:
+    """A completion that runs in the thread that cancelled would wait for itself just the same."""
+    gate = threading.Event()
+
+    def process(issue: Issue) -> WorkerResult:
+        assert gate.wait(TIMEOUT)
+        return succeed(issue)
+
+    pool = start_pool(process, max_workers=1)
+    pool.submit(Issue("ENH-1"))
+    pool.submit(Issue("BUG-229"), lambda result: pool.drain(TIMEOUT))
+    was_cancelled = pool.cancel("BUG-229")
+    gate.set()
+    assert was_cancelled
+    assert [type(error) for _, error in pool.callback_errors] == [RuntimeError]
 
 
 def test_pool_drain_inside_the_work_of_another_pool_waits(start_pool: Callable[..., WorkerPool]) -> None:

@@ -6,7 +6,7 @@ import gc
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from concurrent.futures.thread import BrokenThreadPool
 from contextlib import suppress
 from pathlib import Path
@@ -223,7 +223,7 @@ def test_pool_with_an_executor_that_runs_a_call_twice_runs_its_body_once(
     pool = start_pool(work, executor=executor)
     pool.submit(Issue("BUG-229"), heard.append)
     executor.run(0)
-    with suppress(Exception):  # The executor's own future has its result already.
+    with suppress(InvalidStateError):  # The executor's own future has its result already.
         executor.run(0)
     assert heard == [completed("BUG-229")]
     assert work.begun == ["BUG-229"]
@@ -353,11 +353,29 @@ def test_pool_fails_an_issue_whose_executor_returns_junk(
     heard: list[WorkerResult] = []
     executor = FarExecutor()
     pool = start_pool(work_from_afar, executor=executor)
-    pool.submit(Issue("BUG-229"), heard.append)
+    future = pool.submit(Issue("BUG-229"), heard.append)
     executor.futures[0].set_result(junk)
+    assert future.result(0) is heard[0]
     assert [(result.issue_id, result.success) for result in heard] == [("BUG-229", False)]
     assert heard[0].error
     assert heard[0].error.startswith("the process function returned ")
+
+
+def test_pool_keeps_a_result_when_its_executor_fails_afterwards(
+    start_pool: Callable[..., WorkerPool], work: GatedWork, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the executor's own future says after the body has ended changes nothing and is no news."""
+    heard: list[WorkerResult] = []
+    work.gate.set()
+    executor = SilentExecutor()
+    pool = start_pool(work, executor=executor)
+    future = pool.submit(Issue("BUG-229"), heard.append)
+    future.add_done_callback(lambda future: executor.futures[0].set_exception(OSError("cable cut")))
+    with suppress(InvalidStateError):  # The executor's own future has its outcome by then.
+        executor.run(0)
+    assert heard == [completed("BUG-229")]
+    assert future.result(0) is heard[0]
+    assert caplog.messages == []
 
 
 def test_pool_cancels_work_afar_that_has_not_begun(

@@ -110,11 +110,22 @@ def test_pool_shutdown_waits_until_a_completion_has_returned(
     assert order == ["completion returned", "shutdown returned"]
 
 
-def test_pool_shutdown_ends_its_own_threads(busy_pool: WorkerPool, work: GatedWork) -> None:
-    """A shutdown that waits leaves no thread of the pool behind."""
+def test_pool_shutdown_ends_its_own_threads(
+    busy_pool: WorkerPool, work: GatedWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shutdown that waits has joined every thread of the pool, which is more than that they end soon."""
+    joined: set[threading.Thread] = set()
+    original = threading.Thread.join
+
+    def join(thread: threading.Thread, timeout: float | None = None) -> None:
+        original(thread, timeout)
+        joined.add(thread)
+
+    monkeypatch.setattr(threading.Thread, "join", join)
     work.gate.set()
     busy_pool.shutdown()
     assert len(work.threads) == 1
+    assert joined == work.threads
     assert not [thread for thread in work.threads if thread.is_alive()]
 
 

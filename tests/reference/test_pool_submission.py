@@ -16,12 +16,32 @@ from pytest_littleloops.reference.submission import (
     RemoteWork,
     SubmissionFuture,
     Work,
+    checked_result,
     error_text,
     run_process,
 )
 
 EVERY_WAITER = {"as_completed", "result", "wait"}
 COMPLETED = WorkerResult("BUG-229", True, "", Path())
+
+
+class Shapeless:
+    """An object that raises whatever it is asked for, its class included."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise SystemExit("no class")
+
+
+class Peerless(str):
+    """An id that cannot be compared."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("no peers")
+
+    def __ne__(self, other: object) -> bool:
+        raise LookupError("no peers")
 
 
 def succeed(issue: Issue) -> WorkerResult:
@@ -237,3 +257,14 @@ def test_pool_run_process_never_raises() -> None:
 
     result = run_process(process, Issue("BUG-229"))
     assert result == WorkerResult("BUG-229", False, "", Path(), error="KeyboardInterrupt()")
+
+
+@pytest.mark.parametrize(
+    ("junk", "text"),
+    [(Shapeless(), "no class"), (WorkerResult(Peerless("BUG-229"), True, "", Path()), "no peers")],
+    ids=["class", "issue"],
+)
+def test_pool_checked_result_never_raises(junk: object, text: str) -> None:
+    """Junk that raises as soon as it is looked at is a failure with that text."""
+    result = checked_result("BUG-229", junk)
+    assert result == WorkerResult("BUG-229", False, "", Path(), error=text)

@@ -1,0 +1,445 @@
+"""`ledger.watch`: what it understands, what it leaves as it was, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import cached_property, partial
+
+import pytest
+
+from pytest_littleloops.harness.ledger import Ledger
+from pytest_littleloops.harness.lifecycle import Lifecycle, NotWatchable
+from pytest_littleloops.reference.model import Issue, WorkerResult
+from pytest_littleloops.reference.pool import WorkerPool
+from pytest_littleloops.reference.queue import IssueQueue
+from tests.harness.lossy_pools import ListQueue, SwallowingPool, succeed
+
+
+@pytest.fixture
+def books() -> Iterator[Ledger]:
+    """A ledger that nobody checks but the test."""
+    ledger = Ledger()
+    yield ledger
+    ledger.close()
+
+
+def codes(ledger: Ledger) -> list[tuple[str, str]]:
+    """The codes of what is broken, each with its issue."""
+    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
+
+
+def square(number: int) -> int:
+    """A job that a process pool can carry."""
+    return number * number
+
+
+class Basket:
+    """A queue whose method names tell nothing."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, str]] = []
+
+    def put(self, item: dict[str, str]) -> None:
+        """Take an item in."""
+        self.items.append(item)
+
+    def pop(self) -> dict[str, str]:
+        """Hand an item out."""
+        return self.items.pop(0)
+
+    def ack(self, item: dict[str, str]) -> None:
+        """The item is done."""
+
+    def nack(self, item: dict[str, str]) -> None:
+        """The item is not done."""
+
+
+def test_watch_returns_the_same_object(books: Ledger) -> None:
+    """Its class is another one, of the same name, and `isinstance` holds."""
+    pool = SwallowingPool()
+    watched = books.watch(pool)
+    assert watched is pool
+    assert isinstance(pool, SwallowingPool)
+    assert type(pool).__name__ == "SwallowingPool"
+    assert type(pool).__qualname__ == SwallowingPool.__qualname__
+    pool.shutdown()
+
+
+def test_watching_twice_notes_once(books: Ledger) -> None:
+    """A fixture may have watched the object already."""
+    waiting = books.watch(books.watch(ListQueue()))
+    waiting.add(Issue("BUG-1"))
+    assert [step.what for step in books.timeline("BUG-1").steps] == ["queued"]
+
+
+def test_close_gives_the_class_back(books: Ledger) -> None:
+    """And what was exchanged in the object's own dictionary."""
+    pool = WorkerPool(succeed)
+    before = dict(vars(pool))
+    books.watch(pool)
+    assert type(pool) is not WorkerPool
+    books.close()
+    assert type(pool) is WorkerPool
+    assert vars(pool) == before
+
+
+def test_a_mapping_says_which_method_means_what(books: Ledger) -> None:
+    """The example of the documentation, with the id read off the item by a function."""
+    basket = books.watch(
+        Basket(),
+        submitted="put",
+        started="pop",
+        completed="ack",
+        failed="nack",
+        issue_id=lambda item: item["name"],  # type: ignore[index]
+    )
+    basket.put({"name": "BUG-1"})
+    basket.put({"name": "BUG-2"})
+    basket.ack(basket.pop())
+    basket.pop()
+    assert codes(books) == [("LL101", "BUG-2")]
+
+
+def test_a_mapping_may_name_several_methods(books: Ledger) -> None:
+    """`completed=("ack", "nack")`: both end an issue."""
+    basket = books.watch(Basket(), submitted=["put"], completed=("ack", "nack"))
+    basket.put({"issue_id": "BUG-1"})
+    basket.nack({"issue_id": "BUG-1"})
+    assert books.states() == {"BUG-1": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"finished": "ack"}, r"watch\(\) knows no role 'finished'\n  roles: submitted, started, "),
+        (
+            {"completed": "done"},
+            r"watch\(completed='done'\): Basket has no attribute 'done'\n  it has: ack, nack, pop, put",
+        ),
+        ({"completed": print}, r"watch\(completed=...\) takes the name of a method, not <built-in"),
+    ],
+)
+def test_a_wrong_mapping_is_an_error_that_lists_what_would_be_right(
+    books: Ledger, mapping: dict[str, str], said: str
+) -> None:
+    """And the object is left as it was."""
+    basket = Basket()
+    with pytest.raises(NotWatchable, match=said):
+        books.watch(basket, **mapping)
+    assert type(basket) is Basket
+
+
+def test_an_object_whose_class_cannot_be_exchanged(books: Ledger) -> None:
+    """Objects of C say so, with the two ways out."""
+    with pytest.raises(NotWatchable, match=r"cannot observe SimpleQueue: .*\n.*\n.*ledger.record"):
+        books.watch(queue.SimpleQueue())
+
+
+def test_slots_are_no_obstacle(books: Ledger) -> None:
+    """An object without a dictionary, and without weak references."""
+
+    class Slotted:
+        __slots__ = ("taken",)
+
+        def add(self, issue: Issue) -> None:
+            self.taken = issue
+
+    slotted = books.watch(Slotted())
+    slotted.add(Issue("BUG-1"))
+    assert codes(books) == [("LL101", "BUG-1")]
+    books.close()
+    assert type(slotted) is Slotted
+
+
+def test_an_orchestrators_queue_and_pool_are_watched_along(books: Ledger) -> None:
+    """Parts that mean nothing are passed over."""
+
+    class Boss:
+        def __init__(self) -> None:
+            self.queue = ListQueue()
+            self.pool = SwallowingPool()
+            self.worker_pool = 3
+
+    boss = books.watch(Boss())
+    boss.queue.add(Issue("BUG-1"))
+    issue = boss.queue.get()
+    assert issue is not None
+    boss.pool.submit(issue, lambda result: boss.queue.mark_completed(result.issue_id))
+    boss.pool.shutdown()
+    assert [step.what for step in books.timeline("BUG-1").steps][:3] == [
+        "queued",
+        "taken from the queue",
+        "submitted",
+    ]
+    assert codes(books) == []
+
+
+def test_a_dropped_pool_is_collected(books: Ledger) -> None:
+    """The ledger holds what it watches weakly."""
+    pool = books.watch(ListQueue())
+    gone = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_watched_pool_is_pickled_as_what_it_is(books: Ledger) -> None:
+    """Work that carries its pool along must not need a class that no other process can import."""
+    basket = books.watch(Basket())
+    basket.put({"issue_id": "BUG-1"})
+    copy = pickle.loads(pickle.dumps(basket))
+    assert type(copy) is Basket
+    assert copy.items == basket.items
+    assert type(basket) is not Basket
+
+
+def test_properties_are_read_through(books: Ledger) -> None:
+    """A property, a cached one, one with a setter, and a plain attribute keep their values."""
+
+    class Counting:
+        def __init__(self) -> None:
+            self.active_count = 7
+            self._idle = False
+
+        def submit(self, issue: Issue) -> None:
+            pass
+
+        @cached_property
+        def is_idle(self) -> bool:
+            return self._idle
+
+    counting = books.watch(Counting())
+    assert counting.active_count == 7
+    counting.active_count -= 1
+    assert counting.active_count == 6
+    assert counting.is_idle is False
+    books.close()
+    assert vars(counting)["active_count"] == 6
+
+
+def test_calls_within_calls_are_one(books: Ledger) -> None:
+    """`put_nowait` calls `put`; a mark that calls another mark on the way is one mark."""
+
+    class Nested(ListQueue):
+        def put(self, issue: Issue) -> bool:
+            return self.add(issue)
+
+        def pop(self) -> Issue | None:
+            return self.get()
+
+        def mark_done(self, issue_id: str) -> None:
+            self.mark_completed(issue_id)
+
+    nested = books.watch(Nested())
+    nested.put(Issue("BUG-1"))
+    nested.pop()
+    nested.mark_done("BUG-1")
+    assert [step.what for step in books.timeline("BUG-1").steps] == [
+        "queued",
+        "taken from the queue",
+        "marked completed",
+    ]
+
+
+def test_what_has_no_id_is_passed_on(books: Ledger) -> None:
+    """A sentinel in a queue is no issue."""
+    waiting: queue.Queue[object] = books.watch(queue.Queue())
+    waiting.put(None)
+    assert waiting.get() is None
+    assert books.states() == {}
+
+
+def test_a_queue_that_refuses_by_raising_has_not_taken_the_issue(books: Ledger) -> None:
+    """The caller was told, so nothing is lost."""
+    waiting: queue.Queue[Issue] = books.watch(queue.Queue(maxsize=1))
+    waiting.put(Issue("BUG-1"))
+    with pytest.raises(queue.Full):
+        waiting.put_nowait(Issue("BUG-2"))
+    assert list(books.states()) == ["BUG-1"]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda heard: lambda result: heard.append(result),
+        lambda heard: lambda *args: heard.append(args[0]),
+        lambda heard: lambda result, extra=None, *, key=1: heard.append(result),
+        lambda heard: partial(heard.append),
+    ],
+)
+def test_a_completion_may_have_any_signature(
+    books: Ledger, wrap: Callable[[list[object]], Callable[..., object]]
+) -> None:
+    """It is called exactly as the pool calls it."""
+    heard: list[object] = []
+    pool = books.watch(SwallowingPool())
+    pool.submit(Issue("BUG-1"), wrap(heard))
+    pool.shutdown()
+    assert [type(result) for result in heard] == [WorkerResult]
+    assert codes(books) == []
+
+
+class KeywordPool:
+    """Calls its completion inline, with whatever arguments `call` gives it."""
+
+    def __init__(self, call: Callable[[Callable[..., object]], object]) -> None:
+        self._call = call
+
+    def submit(self, issue: Issue, *, when_done: Callable[..., object]) -> None:
+        """Work on an issue at once."""
+        self._call(when_done)
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome"),
+    [
+        (lambda done: done(), "completed"),
+        (lambda done: done("BUG-1", False), "failed"),
+        (lambda done: done(issue="BUG-1", success=True), "completed"),
+        (lambda done: done({"issue_id": "BUG-1", "success": False}), "failed"),
+        (lambda done: done(error=ValueError()), "failed"),
+        (lambda done: done({"interrupted": True}), "interrupted"),
+        (lambda done: done(future_of(lambda future: future.set_result(True))), "completed"),
+        (lambda done: done(future_of(lambda future: future.set_exception(OSError()))), "failed"),
+        (lambda done: done(future_of(lambda future: future.cancel())), "cancelled"),
+    ],
+)
+def test_a_completions_outcome_is_read_off_its_arguments(
+    books: Ledger, call: Callable[..., object], outcome: str
+) -> None:
+    """Results, flags, mappings, errors, futures; a keyword of any name."""
+    pool = books.watch(KeywordPool(call))
+    pool.submit(Issue("BUG-1"), when_done=lambda *args, **kwargs: None)
+    assert f"completion called: {outcome}" in str(books.timeline("BUG-1"))
+    assert codes(books) == []
+
+
+def future_of(end: Callable[[Future[object]], object]) -> Future[object]:
+    """A future that ended so."""
+    future: Future[object] = Future()
+    end(future)
+    return future
+
+
+def test_a_pool_that_keeps_its_completion(books: Ledger) -> None:
+    """The completion is an attribute of the pool, not an argument of `submit`."""
+
+    class KeepingPool:
+        def __init__(self, on_complete: Callable[[WorkerResult], object]) -> None:
+            self._on_complete = on_complete
+            self.forgets = False
+
+        def submit(self, issue: Issue) -> None:
+            if not self.forgets:
+                self._on_complete(succeed(issue))
+
+    pool = books.watch(KeepingPool(lambda result: None))
+    pool.submit(Issue("BUG-1"))
+    assert codes(books) == []
+    pool.forgets = True
+    pool.submit(Issue("BUG-2"))
+    assert codes(books) == [("LL101", "BUG-2")]
+
+
+def test_a_completion_of_a_watched_orchestrator_is_one(books: Ledger) -> None:
+    """The pool calls what the orchestrator offers, and both are watched."""
+
+    class Boss:
+        def __init__(self) -> None:
+            self.pool = SwallowingPool()
+
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            pass
+
+    boss = books.watch(Boss())
+    boss.pool.submit(Issue("BUG-1"), boss.on_worker_complete)
+    boss.pool.shutdown()
+    assert codes(books) == []
+
+
+def test_an_executors_calls_are_issues_of_their_own(books: Ledger) -> None:
+    """Named after the function, or after an issue among its arguments; the future decides."""
+    executor = books.watch(ThreadPoolExecutor(1))
+    assert executor.submit(square, 3).result(10) == 9
+    executor.submit(succeed, Issue("BUG-1"))
+    executor.submit(int, "no number")
+    executor.shutdown()
+    assert list(books.states()) == ["square#1", "BUG-1", "int#3"]
+    assert codes(books) == []
+
+
+def test_an_executor_that_forgets_its_queue(books: Ledger) -> None:
+    """LL105: the shutdown left a future behind that nobody will ever end."""
+
+    class ForgetfulExecutor(Executor):
+        def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # type: ignore[override]
+            return Future()
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            pass
+
+    executor = books.watch(ForgetfulExecutor())
+    future = executor.submit(square, 3)
+    executor.shutdown()
+    assert codes(books) == [("LL105", "square#1")]
+    del future
+
+
+def test_a_watched_process_pool_still_works(books: Ledger) -> None:
+    """What travels to another process is not watched, and needs not be."""
+    with books.watch(ProcessPoolExecutor(1)) as executor:
+        assert executor.submit(square, 4).result(60) == 16
+    assert codes(books) == []
+
+
+def test_a_reference_pool_on_processes_still_works(books: Ledger) -> None:
+    """Its process function is exchanged for an observed one, and pickled as itself."""
+    with (
+        ProcessPoolExecutor(1) as executor,
+        books.watch(WorkerPool(succeed, executor=executor)) as pool,
+    ):
+        future = pool.submit(Issue("BUG-1"), lambda result: None)
+        assert future.result(60).success
+        assert pool.drain(60)
+    assert codes(books) == []
+
+
+def test_the_reference_queue_and_pool_together(books: Ledger) -> None:
+    """The real things under the ledger: silent."""
+    waiting, pool = books.watch(IssueQueue()), books.watch(WorkerPool(succeed))
+    waiting.add_many([Issue("BUG-1"), Issue("BUG-2")])
+    with pool:
+        for _ in range(2):
+            pool.submit(waiting.get(block=False), lambda result: waiting.mark_completed(result.issue_id))
+    assert codes(books) == []
+    assert set(books.states().values()) == {"completed"}
+
+
+def test_a_lifecycle_without_any_role_is_empty() -> None:
+    """It would tell nothing."""
+    assert Lifecycle().is_empty()
+    assert not Lifecycle(completed=("ack",)).is_empty()
+
+
+def test_many_threads_may_submit_at_once(books: Ledger) -> None:
+    """Numbers, owed completions and entries are kept apart."""
+    pool = books.watch(SwallowingPool(max_workers=4))
+
+    def submit(start: int) -> None:
+        for number in range(start, start + 50):
+            pool.submit(Issue(f"BUG-{number}"), lambda result: None)
+
+    threads = [threading.Thread(target=submit, args=(start,)) for start in range(0, 200, 50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    pool.shutdown()
+    assert len(books.states()) == 200
+    assert codes(books) == []

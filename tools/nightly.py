@@ -1,0 +1,87 @@
+"""The second tier: what takes long or needs packages that the first tier does without.
+
+Each job gets a virtual environment of its own under `.venv-nightly/`. Says what it ran and how it ended; exits
+with 0 only if all of it went well.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / ".venv-nightly"
+OLDEST = ("pytest==8.2.0", "pluggy==1.5.0", "pytest-xdist==3.5.0", "coverage==7.4.0")
+COMPANIONS = ("pytest-randomly", "pytest-timeout", "pytest-rerunfailures")
+REPEATS = 20
+
+
+def python_with(name: str, *requirements: str) -> str:
+    """The interpreter of an environment that has this package and `requirements`."""
+    folder = ENVIRONMENTS / name
+    if not folder.exists():
+        venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".", *requirements)
+    return python
+
+
+def run(*command: str) -> None:
+    """Run a command in the project's folder. Raises CalledProcessError if it fails."""
+    print("+", *command, flush=True)
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def with_oldest_dependencies() -> None:
+    """The suite on the oldest versions that `pyproject.toml` allows."""
+    run(python_with("oldest", *OLDEST), "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+def beside_other_plugins() -> None:
+    """The suite in random order, under a timeout, with reruns installed, on two workers."""
+    python = python_with("companions", *COMPANIONS)
+    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=120", "-n", "2")
+
+
+def many_times() -> None:
+    """The tests on real threads, again and again: none of them may depend on luck."""
+    python = python_with("repeats")
+    for _ in range(REPEATS):
+        run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/reference", "tests/harness")
+
+
+def benchmarks() -> None:
+    """Every claim about speed and memory."""
+    run(python_with("repeats"), "benchmarks/run.py")
+
+
+JOBS: tuple[Callable[[], None], ...] = (
+    with_oldest_dependencies,
+    beside_other_plugins,
+    many_times,
+    benchmarks,
+)
+
+
+def main() -> int:
+    """Run every job, whatever became of the others, and print a table."""
+    rows = []
+    for job in JOBS:
+        print(f"== {job.__name__}: {job.__doc__}", flush=True)
+        begin = time.monotonic()
+        try:
+            job()
+            ended = "ok"
+        except subprocess.CalledProcessError as error:
+            ended = f"FAILED with exit code {error.returncode}"
+        rows.append(f"{job.__name__:<26} {time.monotonic() - begin:6.0f} s  {ended}")
+    print("", "nightly:", *rows, sep="\n")
+    return int(any("FAILED" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
