@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_littleloops.harness.explain import Timeline as Timeline
+    from pytest_littleloops.harness.accounts.explain import Timeline as Timeline
     from pytest_littleloops.harness.factories import IssueFactory as IssueFactory
     from pytest_littleloops.harness.factories import WorkerResults as WorkerResults
     from pytest_littleloops.harness.fake_future import FakeFuture as FakeFuture
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pytest_littleloops.harness.gated_pool import GatedPool as GatedPool
     from pytest_littleloops.harness.ledger import Ledger as Ledger
     from pytest_littleloops.harness.ledger import PromiseBroken as PromiseBroken
-    from pytest_littleloops.harness.lifecycle import Lifecycle as Lifecycle
-    from pytest_littleloops.harness.lifecycle import NotWatchable as NotWatchable
     from pytest_littleloops.harness.manual_executor import ManualExecutor as ManualExecutor
     from pytest_littleloops.harness.patience import Hang as Hang
     from pytest_littleloops.harness.pool_factory import PoolFactory as PoolFactory
     from pytest_littleloops.harness.recording_orchestrator import (
         RecordingOrchestrator as RecordingOrchestrator,
     )
+    from pytest_littleloops.harness.watching.lifecycle import Lifecycle as Lifecycle
+    from pytest_littleloops.harness.watching.lifecycle import NotWatchable as NotWatchable
     from pytest_littleloops.reference.model import IllegalTransition as IllegalTransition
     from pytest_littleloops.reference.model import Issue as Issue
     from pytest_littleloops.reference.model import IssueState as IssueState
@@ -40,12 +40,12 @@ _HOMES = {
     "reference.orchestrator": ("ExitCode", "Orchestrator"),
     "reference.pool": ("WorkerPool",),
     "reference.queue": ("IssueQueue",),
-    "harness.explain": ("Timeline",),
+    "harness.accounts.explain": ("Timeline",),
     "harness.factories": ("IssueFactory", "WorkerResults"),
     "harness.fake_future": ("FakeFuture", "FakeFutures", "StillPending"),
     "harness.gated_pool": ("GatedPool",),
     "harness.ledger": ("Ledger", "PromiseBroken"),
-    "harness.lifecycle": ("Lifecycle", "NotWatchable"),
+    "harness.watching.lifecycle": ("Lifecycle", "NotWatchable"),
     "harness.manual_executor": ("ManualExecutor",),
     "harness.patience": ("Hang",),
     "harness.pool_factory": ("PoolFactory",),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pytest_littleloops
-from pytest_littleloops.harness.rules import RULES
+from pytest_littleloops.harness.accounts.rules import RULES
 
 PACKAGE = Path(pytest_littleloops.__file__).parent
 ROOT = PACKAGE.parent

@@ -1,7 +1,7 @@
 """The second tier: what takes long or needs packages that the first tier does without.
 
-Each job gets a virtual environment of its own under `.venv-nightly/`. Says what it ran and how it ended; exits
-with 0 only if all of it went well.
+Each job gets a virtual environment of its own under `.venv-nightly/`. Says what it ran and how it ended;
+exits with 0 only if all of it went well.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TypeVar, cast
 
-from pytest_littleloops.harness.liveness import Baseline
+from pytest_littleloops.harness.accounts.liveness import Baseline
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, hang
 
 T = TypeVar("T")

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pytest_littleloops.harness.accounts import Books, Finding
-from pytest_littleloops.harness.adapters import describe as describe_usual
-from pytest_littleloops.harness.diagnosis import lost_issues
-from pytest_littleloops.harness.explain import Timeline, explain, timelines
-from pytest_littleloops.harness.journal import Journal, Kind, error_text
-from pytest_littleloops.harness.leaks import leaked_threads, unresolved_futures
-from pytest_littleloops.harness.lifecycle import Lifecycle, mapped_lifecycle
-from pytest_littleloops.harness.liveness import Baseline
-from pytest_littleloops.harness.rules import codes, find_rule, looks_like_a_rule
-from pytest_littleloops.harness.watch import Watcher
+from pytest_littleloops.harness.accounts.account import Finding
+from pytest_littleloops.harness.accounts.books import Books
+from pytest_littleloops.harness.accounts.diagnosis import lost_issues
+from pytest_littleloops.harness.accounts.explain import Timeline, explain, timelines
+from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
+from pytest_littleloops.harness.accounts.leaks import leaked_threads, unresolved_futures
+from pytest_littleloops.harness.accounts.liveness import Baseline
+from pytest_littleloops.harness.accounts.rules import codes, find_rule, looks_like_a_rule
+from pytest_littleloops.harness.watching.adapters import describe as describe_usual
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, mapped_lifecycle
+from pytest_littleloops.harness.watching.watch import Watcher
 
 Watched = TypeVar("Watched")
 

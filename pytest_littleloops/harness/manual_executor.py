@@ -1,31 +1,28 @@
-"""An executor without threads: it runs what the test says, when it says, in the thread that says it.
+"""An executor that has no threads: it runs what the test says, when it says, where it says it.
 
-It goes through the same transitions as `concurrent.futures.ThreadPoolExecutor`, and can fail in the ways
-in which executors fail: reject a submission, with or without having queued it, and break as a whole.
-What happens to an issue on top of it is the business of the pool that uses it.
+Its futures go through the states of a `ThreadPoolExecutor`'s, and it fails as executors fail. It knows
+nothing of issues; the pool on top of it does.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar, cast
 
-from pytest_littleloops.harness.fake_future import FakeFuture, require_exception, strangers_now
+from pytest_littleloops.harness.fake_future import FakeFuture, Finishers, require_exception
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, wait_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_ADVICE = "let the executor end it first: run_next(), run_all(), fail_next() or cancel_next()"
-_BROKEN = "the executor is broken: one of its workers died"
-_NO_THREAD = "can't start new thread"
-_MOST_BODIES = 100_000
+_ENDLESS = 100_000
+"""So many bodies in one `run_all` are taken for bodies that submit each other for ever."""
+_NEXT_STEP = "have the executor end it: run_next(), run_all(), fail_next() or cancel_next()"
 
 
 @dataclass(slots=True, eq=False)
@@ -33,201 +30,203 @@ class _Work:
     future: FakeFuture[object]
     body: Callable[[], object]
     is_owed: bool = True
-    """False once somebody, its runner or a break, has taken the right to end the future."""
-    runner: threading.Thread | None = None
-    has_ended: threading.Event = field(default_factory=lambda: threading.Event())
+    """False once somebody has taken on to end the future: its runner, or `break_pool`."""
+    has_left: threading.Event = field(default_factory=lambda: threading.Event())
+    """Set when the runner is done with it, its done-callbacks included."""
 
 
 class ManualExecutor(Executor):
-    """Queues what is submitted; `run_next` and its kin end it one by one, `run_all` all of it.
+    """What is submitted is queued; `run_next` runs the next one, in the thread that calls it.
 
-    Its futures are real ones that refuse to be waited for when nobody could run them, see `FakeFuture`.
-    As on a worker thread, whatever a body raises goes to its future, and an `Exception` of a done-callback
-    is logged. A `BaseException` of a done-callback, which would end a worker thread, leaves the method
-    that ended the future instead, so that the test sees it. All methods may be called from any thread,
-    and from bodies and callbacks. `patience`, in seconds, bounds every wait.
+    As in a worker thread, whatever a body raises goes into its future, and nowhere else. A `BaseException`
+    out of a done-callback, which ends a worker thread, comes out of the method here that ended the future,
+    so that the test sees it. Waiting for one of the futures does not hang, see `FakeFuture`.
+
+    All methods may be called from any thread, from bodies and from done-callbacks. `patience`, in seconds,
+    bounds every wait.
     """
 
     def __init__(self, *, patience: float = DEFAULT_PATIENCE) -> None:
         self._patience = patience
-        self._strangers = strangers_now()
-        # Never held while a body or a done-callback runs.
+        self._finishers = Finishers.from_now()
+        # Held for the bookkeeping only, never while a body or a done-callback runs.
         self._lock = threading.Lock()
-        self._queued: deque[_Work] = deque()
-        self._running: list[_Work] = []
-        self._numbers = itertools.count(1)
+        self._queue: deque[_Work] = deque()
+        self._running: dict[_Work, threading.Thread] = {}
+        self._submitted = 0
         self._ran = 0
         self._is_shut_down = False
-        self._breaks_with: Callable[[], BaseException] | None = None
-        self._rejects_with: Callable[[], BaseException] | None = None
-        self._queues_before_rejecting = False
+        self._breakage: Callable[[], BaseException] | None = None
+        self._rejection: Callable[[], BaseException] | None = None
+        self._is_queued_before_rejection = False
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue a call of `fn`; nothing runs.
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> FakeFuture[T]:
+        """Queue a call of `fn`; nothing runs yet.
 
-        Raises BrokenExecutor after `break_pool`, RuntimeError after `shutdown`, and whatever
-        `reject_submissions` said.
+        Raises BrokenExecutor after `break_pool`, RuntimeError after `shutdown`, and what
+        `reject_submissions` says.
         """
         with self._lock:
-            if self._breaks_with is not None:
-                raise self._breaks_with()
+            if self._breakage is not None:
+                raise self._breakage()
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            name = f"{getattr(fn, '__name__', type(fn).__name__)}#{next(self._numbers)}"
-            future = FakeFuture[T](name, patience=self._patience, advice=_ADVICE, strangers=self._strangers)
-            if self._rejects_with is None or self._queues_before_rejecting:
-                body = functools.partial(fn, *args, **kwargs)
-                self._queued.append(_Work(cast("FakeFuture[object]", future), body))
-            if self._rejects_with is not None:
-                raise self._rejects_with()
+            if self._rejection is not None and not self._is_queued_before_rejection:
+                raise self._rejection()
+            self._submitted += 1
+            name = f"{getattr(fn, '__name__', type(fn).__name__)}#{self._submitted}"
+            future = FakeFuture[T](
+                name, patience=self._patience, next_step=_NEXT_STEP, finishers=self._finishers
+            )
+            # No partial: what cannot be called is an error of the work, not of its submission.
+            self._queue.append(_Work(cast("FakeFuture[object]", future), lambda: fn(*args, **kwargs)))
+            if self._rejection is not None:
+                raise self._rejection()
         return future
 
     @property
-    def pending(self) -> tuple[Future[object], ...]:
-        """The futures in the queue, the next one first; a cancelled one stays until its turn."""
+    def pending(self) -> tuple[FakeFuture[object], ...]:
+        """What is queued, the next one first. One that was cancelled stays until its turn comes."""
         with self._lock:
-            return tuple(work.future for work in self._queued)
+            return tuple(work.future for work in self._queue)
 
     @property
     def ran(self) -> int:
         """How many bodies have begun."""
         return self._ran
 
-    def run_next(self) -> Future[object]:
-        """Run the next body here and return its future.
+    def run_next(self) -> FakeFuture[object]:
+        """Run the next body and give its future.
 
-        What was cancelled before it is passed over, as a worker does: its waiters wake, its body does
-        not run. If nothing else was queued, the last one passed over is returned.
+        One that was cancelled is skipped as a worker skips it: its waiters are woken. If there is
+        nothing behind it, its future is what is given.
 
         Raises LookupError if nothing is queued, and the `BaseException` of a done-callback.
         """
         __tracebackhide__ = True
-        return self._end_next("run_next", self._run_body)
+        return self._end_next("run_next", self._run)
 
     def run_all(self) -> int:
-        """Run everything that is queued, also what is submitted meanwhile; returns how many bodies ran.
+        """Run all that is queued, and what is submitted meanwhile; gives the number of bodies that ran.
 
-        Raises AssertionError when there seems to be no end to it, and the `BaseException` of a
-        done-callback; then the rest stays queued.
+        Raises the `BaseException` of a done-callback, and leaves the rest queued. Raises AssertionError
+        when bodies seem to submit each other without end.
         """
         __tracebackhide__ = True
         count = 0
         while (work := self._begin_next()[0]) is not None:
-            self._end(work, self._run_body)
+            self._end(work, self._run)
             count += 1
-            if count == _MOST_BODIES and self.pending:
+            if count >= _ENDLESS and self.pending:
                 raise AssertionError(
-                    f"run_all() ran {count} bodies and there are more: they seem to submit each other\n"
-                    f"  still queued: {len(self.pending)}\n"
+                    f"run_all() has run {count} bodies without end: they seem to submit each other\n"
+                    f"  queued now: {len(self.pending)}, the next is {self.pending[0].name}\n"
                     "  next step: call run_next() as often as the test needs"
                 )
         return count
 
-    def fail_next(self, error: BaseException) -> Future[object]:
-        """End the next future with `error`, its body unrun; otherwise as `run_next`.
+    def fail_next(self, error: BaseException) -> FakeFuture[object]:
+        """As `run_next`, but the body does not run: its future fails with `error`.
 
         Raises TypeError if `error` is no exception.
         """
         __tracebackhide__ = True
         require_exception(error, "fail_next()")
-        return self._end_next(
-            "fail_next", lambda work: self._resolve(work, lambda future: future.fail(error))
-        )
+        return self._end_next("fail_next", lambda work: self._settle(work, lambda one: one.fail(error)))
 
-    def cancel_next(self) -> Future[object]:
-        """Cancel the next future and wake its waiters, its body unrun; otherwise as `run_next`."""
+    def cancel_next(self) -> FakeFuture[object]:
+        """As `run_next`, but the body does not run: its future is cancelled, and its waiters are woken."""
         __tracebackhide__ = True
-        return self._end_next("cancel_next", lambda work: self._resolve(work, FakeFuture.force_cancel))
+        return self._end_next("cancel_next", lambda work: self._settle(work, FakeFuture.force_cancel))
 
     def break_pool(self, error: BaseException | None = None) -> None:
-        """Fail all that is queued or running, and from now on every `submit`, with `error`.
+        """Fail all that is queued or running, and every later `submit`, with `error`.
 
-        It defaults to a BrokenExecutor, a new one each time. What a running body still brings is
-        dropped. Raises TypeError if `error` is no exception, and, when all futures have failed, the first
-        `BaseException` of a done-callback.
+        It is a new BrokenExecutor each time unless given. What a running body brings after that is lost,
+        as with the process that would have brought it. Raises TypeError if `error` is no exception; and
+        the first `BaseException` of a done-callback, when all have failed.
         """
-        breaks_with = _error_maker(error, "break_pool()", lambda: BrokenExecutor(_BROKEN))
+        __tracebackhide__ = True
+        breakage = _raiser(error, "break_pool()", BrokenExecutor, "a worker died, the pool is not usable")
         with self._lock:
-            self._breaks_with = breaks_with
-            lost = [work.future for work in self._running if work.is_owed]
-            lost += [work.future for work in self._queued if work.future.set_running_or_notify_cancel()]
-            self._queued.clear()
-            for work in self._running:
+            self._breakage = breakage
+            running = [work for work in self._running if work.is_owed and not work.future.done()]
+            for work in running:
                 work.is_owed = False
-        _for_each(lost, lambda future: future.fail(breaks_with()))
+            queued = list(self._queue)
+            self._queue.clear()
+
+        def fail(work: _Work) -> None:
+            if work in running or work.future.begin():
+                work.future.fail(breakage())
+
+        _for_each([*running, *queued], fail)
 
     def reject_submissions(
         self, error: BaseException | None = None, *, after_queueing: bool = False
     ) -> None:
-        """Have every `submit` raise `error`, by default RuntimeError("can't start new thread").
+        """Let every `submit` raise `error`, unless given RuntimeError("can't start new thread").
 
-        With `after_queueing` the work is queued nevertheless, as the standard library's executor does
-        when it cannot start a thread: a ghost, that a later `run_next` runs. Raises TypeError if `error`
-        is no exception.
+        With `after_queueing` it queues the work before it raises, as the standard library's executor does
+        when a thread cannot start: a ghost whose caller thinks it was rejected, and which `run_next` runs.
+        Raises TypeError if `error` is no exception.
         """
-        rejects_with = _error_maker(error, "reject_submissions()", lambda: RuntimeError(_NO_THREAD))
+        rejection = _raiser(error, "reject_submissions()", RuntimeError, "can't start new thread")
         with self._lock:
-            self._rejects_with = rejects_with
-            self._queues_before_rejecting = after_queueing
+            self._rejection = rejection
+            self._is_queued_before_rejection = after_queueing
 
     def accept_submissions(self) -> None:
-        """Undo `reject_submissions`; a break or a shutdown stays."""
+        """End what `reject_submissions` began. A shutdown or a break is for good."""
         with self._lock:
-            self._rejects_with = None
+            self._rejection = None
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept nothing more; with `cancel_futures` cancel what is queued and wake its waiters.
+        """Accept nothing more. With `cancel_futures`, cancel what is queued and wake its waiters.
 
-        With `wait` what is queued is run here, since nobody else could run it, and what other threads
-        run is waited for; otherwise both are left to the test. May be called again.
+        With `wait`, run here what is still queued, since nobody else would, and wait for what other
+        threads run. Without it both are the test's. May be called more than once.
 
-        Raises Hang, and what `run_all` raises.
+        Raises Hang if another thread does not come to an end, the `BaseException` of a done-callback
+        (when all have been cancelled, but before the rest has run), and what `run_all` raises.
         """
         __tracebackhide__ = True
         with self._lock:
             self._is_shut_down = True
-            dropped = [work.future for work in self._queued] if cancel_futures else []
+            dropped = list(self._queue) if cancel_futures else []
             if cancel_futures:
-                self._queued.clear()
-        _for_each(dropped, FakeFuture.force_cancel)
-        if not wait:
-            return
-        self.run_all()
-        with self._lock:
-            running = list(self._running)
-        for work in running:
-            # A body that shuts its own executor down cannot wait for itself.
-            if work.runner is not None and work.runner is not threading.current_thread():
-                what = f"{work.future.name} to end, which {work.runner.name} runs"
-                wait_for(work.has_ended, what, self._patience)
+                self._queue.clear()
+        _for_each(dropped, _cancel)
+        if wait:
+            self.run_all()
+            self._wait_for_others()
 
-    def _begin_next(self) -> tuple[_Work | None, Future[object] | None]:
-        """The next that may run, if any, and the last one that was passed over for it."""
-        passed_over = None
+    def _begin_next(self) -> tuple[_Work | None, FakeFuture[object] | None]:
+        """The next one that may run, now running; and the last of those that were skipped."""
+        skipped = None
         with self._lock:
-            while self._queued:
-                work = self._queued.popleft()
-                # One step with the taking, so that a break never finds it neither queued nor running.
-                if work.future.set_running_or_notify_cancel():
-                    work.runner = threading.current_thread()
-                    self._running.append(work)
-                    return work, passed_over
-                passed_over = work.future
-        return None, passed_over
+            while self._queue:
+                work = self._queue.popleft()
+                # Within the lock, so that a break finds it either queued or running.
+                if work.future.begin():
+                    self._running[work] = threading.current_thread()
+                    return work, skipped
+                skipped = work.future
+        return None, skipped
 
-    def _end_next(self, caller: str, end: Callable[[_Work], None]) -> Future[object]:
+    def _end_next(self, caller: str, end: Callable[[_Work], None]) -> FakeFuture[object]:
         __tracebackhide__ = True
-        work, passed_over = self._begin_next()
+        work, skipped = self._begin_next()
         if work is not None:
             self._end(work, end)
             return work.future
-        if passed_over is not None:
-            return passed_over
-        raise LookupError(
-            f"{caller}() has nothing to end: nothing is queued in this executor\n"
-            f"  bodies run so far: {self.ran}\n"
-            "  next step: submit first; executor.pending shows what is queued"
-        )
+        if skipped is None:
+            raise LookupError(
+                f"{caller}() found nothing queued\n"
+                f"  submitted so far: {self._submitted}, bodies run: {self._ran}\n"
+                "  next step: submit first; the attribute `pending` shows what is queued"
+            )
+        return skipped
 
     def _end(self, work: _Work, end: Callable[[_Work], None]) -> None:
         __tracebackhide__ = True
@@ -235,42 +234,61 @@ class ManualExecutor(Executor):
             end(work)
         finally:
             with self._lock:
-                self._running.remove(work)
-            work.has_ended.set()
+                del self._running[work]
+            work.has_left.set()
 
-    def _run_body(self, work: _Work) -> None:
+    def _run(self, work: _Work) -> None:
+        __tracebackhide__ = True
         with self._lock:
             self._ran += 1
-        try:
-            value = work.body()
-        except BaseException as error:
-            self._resolve(work, functools.partial(FakeFuture.fail, error=error))
-        else:
-            self._resolve(work, lambda future: future.finish(value))
+        self._settle(work, _outcome(work.body))
 
-    def _resolve(self, work: _Work, outcome: Callable[[FakeFuture[object]], None]) -> None:
+    def _settle(self, work: _Work, end: Callable[[FakeFuture[object]], None]) -> None:
+        __tracebackhide__ = True
         with self._lock:
             is_owed, work.is_owed = work.is_owed, False
         if is_owed:
-            outcome(work.future)
+            end(work.future)
+
+    def _wait_for_others(self) -> None:
+        __tracebackhide__ = True
+        me = threading.current_thread()
+        with self._lock:
+            # Nobody can wait for the body in which he is himself.
+            others = {work: runner for work, runner in self._running.items() if runner is not me}
+        for work, runner in others.items():
+            wait_for(work.has_left, f"{work.future.name} to end in thread {runner.name}", self._patience)
 
 
-def _error_maker(
-    error: BaseException | None, caller: str, default: Callable[[], BaseException]
+def _outcome(body: Callable[[], object]) -> Callable[[FakeFuture[object]], None]:
+    # No frame of the traceback knows the future, and this one forgets the error: nothing holds itself.
+    try:
+        value = body()
+    except BaseException as error:
+        return functools.partial(FakeFuture.fail, error=error)
+    return lambda future: future.finish(value)
+
+
+def _cancel(work: _Work) -> None:
+    if work.future.begin():
+        work.future.force_cancel()
+
+
+def _raiser(
+    error: BaseException | None, caller: str, usual: type[BaseException], text: str
 ) -> Callable[[], BaseException]:
-    if error is None:
-        return default
-    require_exception(error, caller)
-    return lambda: error
+    if error is not None:
+        require_exception(error, caller)
+    return lambda: usual(text) if error is None else error
 
 
-def _for_each(futures: Iterable[FakeFuture[object]], end: Callable[[FakeFuture[object]], None]) -> None:
-    """End every future, also when a done-callback lets a `BaseException` out; then raise the first one."""
-    first: BaseException | None = None
-    for future in futures:
+def _for_each(works: list[_Work], end: Callable[[_Work], None]) -> None:
+    """End them all, then raise the first `BaseException` that a done-callback let out."""
+    raised: list[BaseException] = []
+    for work in works:
         try:
-            end(future)
+            end(work)
         except BaseException as error:
-            first = error if first is None else first
-    if first is not None:
-        raise first
+            raised.append(error)
+    if raised:
+        raise raised[0]

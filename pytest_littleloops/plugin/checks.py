@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterator
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ExceptionRepr, ReprFileLocation
 
-from pytest_littleloops.harness.adapters import ADAPTERS
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
-from pytest_littleloops.harness.lifecycle import Lifecycle, usual_lifecycle
+from pytest_littleloops.harness.watching.adapters import ADAPTERS
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
 from pytest_littleloops.plugin.settings import allowed_rules
 
 _LEDGER = pytest.StashKey[Ledger]()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_littleloops.harness.lifecycle import Lifecycle
+    from pytest_littleloops.harness.watching.lifecycle import Lifecycle
 
 
 @pytest.hookspec(firstresult=True)

@@ -22,7 +22,7 @@ def allowed_rules(config: pytest.Config) -> tuple[str, ...]:
     words = config.getini("littleloops_allow") if option is None else option.replace(",", " ").split()
     if not words:
         return ()
-    from pytest_littleloops.harness.rules import codes
+    from pytest_littleloops.harness.accounts.rules import codes
 
     try:
         return tuple(sorted(codes(words)))

@@ -130,7 +130,7 @@ class WorkerPool:
                 work.is_withdrawn = True
                 self._forget(future)
                 raise
-            self._report(f"{issue.issue_id} runs although the executor refused it", error)
+            self._report(f"{issue.issue_id} was accepted although the executor refused it", error)
             if not isinstance(error, Exception):
                 raise
             return future

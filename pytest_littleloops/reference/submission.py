@@ -114,7 +114,12 @@ class SubmissionFuture(Future[WorkerResult]):
 
     def begin(self) -> bool:
         """Take the right to run the body: True for one caller at most, none once it has an outcome."""
-        return self._begun.acquire(blocking=False) and self.set_running_or_notify_cancel()
+        if not self._begun.acquire(blocking=False):
+            return False
+        with suppress(Exception):
+            return self.set_running_or_notify_cancel()
+        # It raises if whoever holds this future has ended it by hand: that was its outcome.
+        return False
 
     def attach(self, executor_future: Future[WorkerResult | None]) -> None:
         """Name the executor's own future, through which alone this one can be cancelled."""
@@ -190,6 +195,12 @@ class Work:
             # executor ran although its submit raised, whose future nobody ever saw.
             self.future.resolve(result)
         return result
+
+    def fail(self, error: BaseException) -> None:
+        """End the submission as failed with `error`, unless its body has begun or it has an outcome."""
+        if self.future.begin():
+            with self._own_calls:
+                self.future.resolve(failed_result(self.future.issue.issue_id, error_text(error)))
 
     def __reduce__(self) -> tuple[type[RemoteWork], tuple[Process, Issue]]:
         if self.is_withdrawn:

@@ -51,8 +51,15 @@ class IssueThreads:
             if begun.acquire(blocking=False):
                 with self._lock:
                     self._runners -= 1
-                    if not self._runners:
-                        raise
+                    is_refused = not self._runners
+                    stranded = [other for other in self._waiting if is_refused and other is not work]
+                    if is_refused:
+                        self._waiting.clear()
+                # Accepted while this runner was on its way, as it would have taken them too.
+                for other in stranded:
+                    other.fail(error)
+                if is_refused:
+                    raise
             if not isinstance(error, Exception):
                 raise
         return work.future

@@ -1,540 +1,631 @@
-"""Fake futures: as real as real ones, never hanging, and knowing who read them."""
+"""A fake future is a real one that the test drives, that tells its readers, and never hangs."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future, InvalidStateError, as_completed, wait
-from pathlib import Path
+from concurrent.futures import (
+    CancelledError,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+    as_completed,
+    wait,
+)
 
 import pytest
 
-from pytest_littleloops.harness.fake_future import FakeFuture, FakeFutures, StillPending
-from pytest_littleloops.harness.patience import Hang
+from pytest_littleloops.harness.fake_future import (
+    FakeFuture,
+    FakeFutures,
+    FutureRead,
+    StillPending,
+    require_exception,
+)
+from pytest_littleloops.harness.accounts.journal import Journal
+from pytest_littleloops.harness.accounts.liveness import Baseline
+from pytest_littleloops.harness.watching.futures import Observations, ObservedFuture
+from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang
 
-TIMEOUT = 10.0
-HERE = Path(__file__).name
+Kind = type[Future[int]]
+both_kinds = pytest.mark.parametrize("kind", [Future, FakeFuture], ids=lambda kind: kind.__name__)
+both_reads = pytest.mark.parametrize("method", ["result", "exception"])
+
+
+class AnnouncedCondition(threading.Condition):
+    """Says when somebody waits, before the lock is free: whoever takes the lock then finds the waiter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_waiter = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Announce, then wait."""
+        self.has_waiter.set()
+        return super().wait(timeout)
+
+
+class Reader:
+    """A thread that reads a future, and keeps what came of it."""
+
+    def __init__(self, future: Future[int], method: str = "result", timeout: float | None = None) -> None:
+        condition = AnnouncedCondition()
+        future._condition = condition
+        self._read: Callable[[float | None], object] = getattr(future, method)
+        self._timeout = timeout
+        self.returned: object = None
+        self.raised: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="reader", daemon=True)
+        self.thread.start()
+        assert condition.has_waiter.wait(DEFAULT_PATIENCE)
+
+    def _run(self) -> None:
+        try:
+            self.returned = self._read(self._timeout)
+        except BaseException as error:
+            self.raised = error
+
+    def join(self) -> Reader:
+        """Wait until the read has ended."""
+        self.thread.join(DEFAULT_PATIENCE)
+        assert not self.thread.is_alive()
+        return self
 
 
 @pytest.fixture
 def fakes() -> FakeFutures:
-    """Give the factory behind the `fake_future` fixture."""
-    return FakeFutures(patience=TIMEOUT)
+    """A factory, as the fixture `fake_future` gives it."""
+    return FakeFutures()
 
 
 @pytest.fixture
-def in_thread() -> Iterator[Callable[[Callable[[], object]], threading.Thread]]:
-    """Give a function that runs a call in a thread named `reader`, joined when the test ends."""
+def other_thread() -> Iterator[Callable[[], threading.Thread]]:
+    """Starts threads that live until the test ends."""
+    may_go = threading.Event()
     threads: list[threading.Thread] = []
 
-    def start(call: Callable[[], object]) -> threading.Thread:
-        thread = threading.Thread(target=call, name="reader", daemon=True)
-        threads.append(thread)
+    def start() -> threading.Thread:
+        thread = threading.Thread(target=may_go.wait, args=(DEFAULT_PATIENCE,), name="other", daemon=True)
         thread.start()
+        threads.append(thread)
         return thread
 
     yield start
+    may_go.set()
     for thread in threads:
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
+        thread.join(DEFAULT_PATIENCE)
 
 
-@pytest.fixture
-def start_idler() -> Iterator[Callable[[str], None]]:
-    """Give a function that starts a thread which lives until the test ends and does nothing."""
-    may_end = threading.Event()
-    threads: list[threading.Thread] = []
-
-    def start(name: str) -> None:
-        thread = threading.Thread(target=may_end.wait, args=(TIMEOUT,), name=name, daemon=True)
-        threads.append(thread)
-        thread.start()
-
-    yield start
-    may_end.set()
-    for thread in threads:
-        thread.join(TIMEOUT)
+def waiters_agree(future: Future[int]) -> bool:
+    """True if `wait` and `as_completed` return a future that is done."""
+    done = wait([future], timeout=0).done
+    return future.done() and done == {future} and list(as_completed([future], timeout=0)) == [future]
 
 
-def announce_waits(future: Future[int]) -> threading.Event:
-    """Give an event that is set once a thread waits inside `future`."""
-    is_waiting = threading.Event()
-    original = future._condition.wait
-
-    def wait_loudly(timeout: float | None = None) -> bool:
-        is_waiting.set()
-        return original(timeout)
-
-    future._condition.wait = wait_loudly  # type: ignore[method-assign]
-    return is_waiting
+# What holds for the real thing and for the fake.
 
 
-# What a real future does, the fake one does. Each of these tests runs on both.
+@both_kinds
+def test_a_result_is_given_to_readers(kind: Kind) -> None:
+    """A finished future returns its result, has no exception, and is done."""
+    future = kind()
+    future.set_running_or_notify_cancel()
+    future.set_result(3)
+    assert (future.result(), future.exception()) == (3, None)
+    assert (future.done(), future.running(), future.cancelled()) == (True, False, False)
 
 
-@pytest.fixture(params=[Future, FakeFuture])
-def future(request: pytest.FixtureRequest) -> Future[int]:
-    """Give a real future and, in a second run, a fake one."""
-    made: Future[int] = request.param()
-    return made
-
-
-def test_contract_result_is_what_was_set(future: Future[int]) -> None:
-    """A result can be read as often as one likes."""
-    future.set_result(7)
-    assert (future.result(), future.result(0), future.exception()) == (7, 7, None)
-
-
-def test_contract_exception_is_raised_and_readable(future: Future[int]) -> None:
-    """`result` raises the very exception that `exception` returns."""
-    error = ValueError("no disk")
+@both_kinds
+@pytest.mark.parametrize("error", [ValueError("no disk"), SystemExit(2), TimeoutError("its own")], ids=repr)
+def test_an_exception_is_raised_to_readers(kind: Kind, error: BaseException) -> None:
+    """A failed future raises what it was given, whatever that is."""
+    future = kind()
     future.set_exception(error)
-    with pytest.raises(ValueError, match="no disk") as caught:
-        future.result()
-    assert caught.value is error
     assert future.exception() is error
-
-
-@pytest.mark.parametrize("error", [TimeoutError("the job's own"), CancelledError(), SystemExit(3)])
-def test_contract_exotic_exceptions_pass_through(future: Future[int], error: BaseException) -> None:
-    """An exception that could be taken for one of the future's own is passed on all the same."""
-    future.set_exception(error)
     with pytest.raises(type(error)) as caught:
-        future.result(1)
+        future.result(timeout=5)
     assert caught.value is error
 
 
-def test_contract_a_timeout_of_zero_expires_at_once(future: Future[int]) -> None:
-    """An unfinished future raises TimeoutError from both readers."""
-    with pytest.raises(TimeoutError):
-        future.result(0)
-    with pytest.raises(TimeoutError):
-        future.exception(timeout=0)
-
-
-def test_contract_cancel_before_the_work_begins(future: Future[int]) -> None:
-    """A pending future is cancelled, readers hear of it, and the work may not begin."""
-    assert future.cancel()
-    assert (future.cancelled(), future.done(), future.running()) == (True, True, False)
+@both_kinds
+@both_reads
+def test_a_cancelled_future_raises_to_readers(kind: Kind, method: str) -> None:
+    """Both ways of reading a cancelled future raise CancelledError."""
+    future = kind()
+    assert (future.cancel(), future.cancel()) == (True, True)
     with pytest.raises(CancelledError):
-        future.result()
-    with pytest.raises(CancelledError):
-        future.exception()
-    assert not future.set_running_or_notify_cancel()
+        getattr(future, method)()
 
 
-def test_contract_cancel_is_refused_while_running(future: Future[int]) -> None:
-    """A running future can no longer be cancelled, and still be finished."""
-    assert future.set_running_or_notify_cancel()
+@both_kinds
+def test_a_running_future_is_not_cancelled(kind: Kind) -> None:
+    """Once the work has begun, and after it has ended, `cancel` is refused."""
+    future = kind()
+    future.set_running_or_notify_cancel()
     assert not future.cancel()
-    assert future.running()
     future.set_result(1)
     assert not future.cancel()
-
-
-def test_contract_a_second_outcome_is_an_invalid_state(future: Future[int]) -> None:
-    """Whatever ends a future for the second time raises InvalidStateError with the state in it."""
-    future.set_result(1)
-    with pytest.raises(InvalidStateError, match="FINISHED: <"):
-        future.set_result(2)
-    with pytest.raises(InvalidStateError, match="FINISHED: <"):
-        future.set_exception(ValueError())
     assert future.result() == 1
 
 
-def test_contract_done_callbacks_run_once_in_order(future: Future[int]) -> None:
-    """Callbacks hear of the end in the order in which they were added, late ones at once."""
-    heard: list[tuple[str, Future[int]]] = []
-    future.add_done_callback(lambda ended: heard.append(("first", ended)))
-    future.add_done_callback(lambda ended: heard.append(("second", ended)))
+@both_kinds
+@both_reads
+def test_no_time_is_a_timeout(kind: Kind, method: str) -> None:
+    """With a timeout of 0 an unfinished future raises TimeoutError."""
+    with pytest.raises(TimeoutError):
+        getattr(kind(), method)(timeout=0)
+
+
+@both_kinds
+def test_callbacks_run_once_in_order_also_late_ones(kind: Kind) -> None:
+    """Each done-callback gets the future, at the end or at once if that has passed."""
+    future, heard = kind(), list[tuple[str, Future[int]]]()
+    future.add_done_callback(lambda done: heard.append(("first", done)))
+    future.add_done_callback(lambda done: heard.append(("second", done)))
     future.set_result(1)
-    future.add_done_callback(lambda ended: heard.append(("late", ended)))
+    future.add_done_callback(lambda done: heard.append(("late", done)))
     assert heard == [("first", future), ("second", future), ("late", future)]
 
 
-def test_contract_waiters_agree_with_done(future: Future[int]) -> None:
-    """`wait` and `as_completed` know a finished future."""
-    future.set_result(1)
-    assert wait([future], 0).done == {future}
-    assert list(as_completed([future], 0)) == [future]
+@both_kinds
+def test_a_callback_that_fails_is_logged(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
+    """An `Exception` of a done-callback stops nobody."""
+    future, heard = kind(), list[Future[int]]()
 
+    def fail(done: Future[int]) -> None:
+        raise ValueError("no disk")
 
-def test_contract_a_waiting_reader_is_woken(
-    future: Future[int], in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """A thread that waits without a timeout gets the result when another thread sets it."""
-    is_waiting = announce_waits(future)
-    heard: list[int] = []
-    reader = in_thread(lambda: heard.append(future.result()))
-    assert is_waiting.wait(TIMEOUT)
-    future.set_result(7)
-    reader.join(TIMEOUT)
-    assert heard == [7]
-
-
-# How the test drives a fake one.
-
-
-@pytest.mark.parametrize("state", ["pending", "running"])
-def test_finish_and_fail_work_before_and_while_it_runs(fakes: FakeFutures, state: str) -> None:
-    """A future may be ended from pending as well as from running."""
-    make: Callable[[], FakeFuture[int]] = getattr(fakes, state)
-    finished, failed = make(), make()
-    finished.finish(7)
-    failed.fail(ValueError("no disk"))
-    assert finished.result() == 7
-    with pytest.raises(ValueError, match="no disk"):
-        failed.result()
-
-
-def test_fail_takes_exceptions_only(fakes: FakeFutures) -> None:
-    """An exception class, given by mistake, is refused with an example, and nothing has changed."""
-    future: FakeFuture[int] = fakes.pending()
-    with pytest.raises(TypeError) as caught:
-        future.fail(ValueError)  # type: ignore[arg-type]
-    assert str(caught.value) == (
-        "fail() takes an exception, for example ValueError('no disk'), not <class 'ValueError'>"
-    )
-    assert not future.done()
-
-
-@pytest.mark.parametrize("state", ["pending", "running"])
-def test_force_cancel_ends_what_runs(fakes: FakeFutures, state: str) -> None:
-    """Also a running future is cancelled; callbacks hear of it once, `wait` and `as_completed` agree."""
-    make: Callable[[], FakeFuture[int]] = getattr(fakes, state)
-    future = make()
-    heard: list[bool] = []
-    future.add_done_callback(lambda ended: heard.append(ended.cancelled()))
-    future.force_cancel()
-    assert heard == [True]
-    assert future.done()
-    assert wait([future], 0).done == {future}
-    assert list(as_completed([future], 0)) == [future]
-    with pytest.raises(CancelledError):
-        future.result()
-
-
-def test_force_cancel_wakes_who_waits_in_wait(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """Somebody who was in `wait` before the cancellation is woken by it."""
-    future: FakeFuture[int] = fakes.running()
-    is_installed = threading.Event()
-
-    class Announcing(list[object]):
-        def append(self, waiter: object) -> None:
-            super().append(waiter)
-            is_installed.set()
-
-    future._waiters = Announcing()  # type: ignore[assignment]
-    done: set[Future[int]] = set()
-    waiter = in_thread(lambda: done.update(wait([future], TIMEOUT).done))
-    assert is_installed.wait(TIMEOUT)
-    future.force_cancel()
-    waiter.join(TIMEOUT)
-    assert done == {future}
-
-
-def test_force_cancel_wakes_who_reads(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """Somebody who waits in `result` gets CancelledError."""
-    future: FakeFuture[int] = fakes.running()
-    is_waiting = announce_waits(future)
-    heard: list[type[BaseException]] = []
-
-    def read() -> None:
-        try:
-            future.result()
-        except CancelledError as error:
-            heard.append(type(error))
-
-    reader = in_thread(read)
-    assert is_waiting.wait(TIMEOUT)
-    future.force_cancel()
-    reader.join(TIMEOUT)
-    assert heard == [CancelledError]
-
-
-def test_force_cancel_after_cancel_tells_the_waiters_only(fakes: FakeFutures) -> None:
-    """A future that `cancel` left without waking `wait` is put right; callbacks do not run again."""
-    future: FakeFuture[int] = fakes.pending()
-    heard: list[Future[int]] = []
+    future.add_done_callback(fail)
     future.add_done_callback(heard.append)
-    future.cancel()
-    assert not wait([future], 0).done
-    future.force_cancel()
-    future.force_cancel()
-    assert wait([future], 0).done == {future}
+    with caplog.at_level(logging.ERROR, "concurrent.futures"):
+        future.set_result(1)
     assert heard == [future]
+    assert "exception calling callback" in caplog.text
 
 
-@pytest.mark.parametrize("drive", ["finish", "fail", "force_cancel"])
-def test_driving_an_ended_future_raises_what_the_real_one_does(fakes: FakeFutures, drive: str) -> None:
-    """A second outcome of any kind is refused in the words of the standard library."""
-    future: FakeFuture[int] = fakes.resolved(1)
-    drives: dict[str, Callable[[], None]] = {
-        "finish": lambda: future.finish(2),
-        "fail": lambda: future.fail(ValueError()),
-        "force_cancel": future.force_cancel,
-    }
-    with pytest.raises(InvalidStateError) as caught:
-        drives[drive]()
-    assert str(caught.value) == f"FINISHED: {future!r}"
+@both_kinds
+def test_a_callback_that_exits_reaches_who_ended_the_future(kind: Kind) -> None:
+    """A `BaseException` of a done-callback leaves the call that gave the result."""
+    future = kind()
+
+    def leave(done: Future[int]) -> None:
+        raise SystemExit(2)
+
+    future.add_done_callback(leave)
+    with pytest.raises(SystemExit):
+        future.set_result(1)
     assert future.result() == 1
 
 
-def test_finishing_a_cancelled_future_is_an_invalid_state(fakes: FakeFutures) -> None:
-    """The work's result comes too late for a cancelled future, as for a real one."""
-    future: FakeFuture[int] = fakes.cancelled()
-    with pytest.raises(InvalidStateError, match="CANCELLED_AND_NOTIFIED"):
-        future.finish(1)
+@both_kinds
+@both_reads
+def test_a_waiting_reader_gets_what_comes(kind: Kind, method: str) -> None:
+    """A reader in another thread sleeps until the future ends."""
+    future = kind()
+    reader = Reader(future, method)
+    future.set_result(3)
+    assert reader.join().raised is None
+    assert reader.returned == (3 if method == "result" else None)
 
 
-# Reading an unfinished one.
+@both_kinds
+@both_reads
+def test_a_waiting_reader_hears_of_a_cancellation(kind: Kind, method: str) -> None:
+    """`cancel` wakes who waits in `result` or `exception`."""
+    future = kind()
+    reader = Reader(future, method, timeout=DEFAULT_PATIENCE)
+    future.cancel()
+    assert isinstance(reader.join().raised, CancelledError)
 
 
-def test_reading_from_the_only_thread_raises_still_pending(fakes: FakeFutures) -> None:
-    """Instead of hanging, the reader is told what to do first; no time passes."""
-    future: FakeFuture[int] = fakes.pending("the worker's future")
-    with pytest.raises(StillPending) as caught:
-        future.result()
-    lines = str(caught.value).splitlines()
-    assert lines[0] == (
-        "future the worker's future is pending and no other thread is alive that could finish it"
+@both_kinds
+def test_a_waiting_reader_gets_a_timeout_that_is_the_outcome(kind: Kind) -> None:
+    """Work that fails with a TimeoutError is not taken for a wait that was too short."""
+    future, error = kind(), TimeoutError("of the work")
+    reader = Reader(future)
+    future.set_exception(error)
+    assert reader.join().raised is error
+
+
+@both_kinds
+def test_time_runs_out_for_a_waiting_reader(kind: Kind) -> None:
+    """A reader with a timeout gets its TimeoutError when nothing comes."""
+    assert isinstance(Reader(kind(), timeout=0.001).join().raised, TimeoutError)
+
+
+@both_kinds
+@pytest.mark.parametrize("how", ["set_result", "set_exception", "set_running_or_notify_cancel"])
+def test_waiters_agree_about_every_end(kind: Kind, how: str) -> None:
+    """`done`, `wait` and `as_completed` say the same of a result, an error and a notified cancellation."""
+    future = kind()
+    assert not waiters_agree(future)
+    if how == "set_running_or_notify_cancel":
+        future.cancel()
+        future.set_running_or_notify_cancel()
+    else:
+        getattr(future, how)(KeyError("BUG-1"))
+    assert waiters_agree(future)
+
+
+def late_outcome(future: Future[int]) -> str:
+    """What is said about a second outcome, without the kind of future and its address."""
+    fail = future.fail if isinstance(future, FakeFuture) else future.set_exception
+    with pytest.raises(InvalidStateError) as caught:
+        fail(KeyError("BUG-1"))
+    return str(caught.value).replace("FakeFuture", "Future").partition(" at ")[0]
+
+
+@pytest.mark.parametrize("end", ["finish", "force_cancel"])
+def test_a_second_outcome_is_refused_in_the_words_of_the_real_one(end: str) -> None:
+    """`finish` and `fail` on an ended future raise the InvalidStateError that the library raises."""
+    real, fake = Future[int](), FakeFuture[int]()
+    if end == "force_cancel":
+        real.cancel()
+        real.set_running_or_notify_cancel()
+        fake.force_cancel()
+    else:
+        real.set_result(1)
+        fake.finish(1)
+    said = late_outcome(real)
+    assert late_outcome(fake) == said
+    with pytest.raises(InvalidStateError, match=r"^[A-Z_]+: <FakeFuture at ") as caught:
+        fake.finish(2)
+    assert str(caught.value).replace("FakeFuture", "Future").startswith(said)
+
+
+# Driving it.
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_finish_ends_it_from_both_states(fakes: FakeFutures, state: str) -> None:
+    """The test may finish what never ran."""
+    future: FakeFuture[int] = getattr(fakes, state)()
+    future.finish(3)
+    assert future.result() == 3
+    assert waiters_agree(future)
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_fail_ends_it_from_both_states(fakes: FakeFutures, state: str) -> None:
+    """The test may fail what never ran."""
+    future: FakeFuture[int] = getattr(fakes, state)()
+    error = SystemExit(2)
+    future.fail(error)
+    assert future.exception() is error
+    assert waiters_agree(future)
+
+
+@pytest.mark.parametrize("error", ["no disk", ValueError, None], ids=repr)
+def test_fail_takes_exceptions_only(error: object, fakes: FakeFutures) -> None:
+    """A text, a class or nothing at all is a mistake of the test, told with an example."""
+    with pytest.raises(TypeError) as caught:
+        FakeFuture[int]().fail(error)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        f"fail() takes an exception, for example ValueError('no disk'), not {error!r}"
     )
-    name = threading.current_thread().name
-    assert lines[1].startswith(f"  read by {name} at {HERE}:")
-    assert lines[1].endswith(" in test_reading_from_the_only_thread_raises_still_pending")
-    assert lines[2].startswith("  threads from before it was made, which do not count: ")
-    assert lines[3:] == [
-        "  next step: call finish(), fail() or force_cancel() first, or read it from another thread"
-    ]
+    with pytest.raises(TypeError, match=r"^failed\(\) takes an exception, "):
+        fakes.failed(error)  # type: ignore[arg-type]
+    assert fakes.all == ()
 
 
-def test_still_pending_says_running_of_a_running_one(fakes: FakeFutures) -> None:
-    """Also `exception` refuses, and the message knows the state."""
+def test_an_exception_is_accepted() -> None:
+    """Whatever can be raised passes."""
+    require_exception(KeyboardInterrupt(), "fail()")
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_force_cancel_cancels_from_both_states(fakes: FakeFutures, state: str) -> None:
+    """Also running work is cancelled; the callbacks run once and the waiters agree."""
+    future: FakeFuture[int] = getattr(fakes, state)()
+    heard = list[Future[int]]()
+    future.add_done_callback(heard.append)
+    future.force_cancel()
+    assert future.cancelled()
+    assert waiters_agree(future)
+    assert heard == [future]
+
+
+def test_force_cancel_wakes_readers(fakes: FakeFutures) -> None:
+    """Who waits in `result` of running work hears of its cancellation."""
     future: FakeFuture[int] = fakes.running()
-    with pytest.raises(StillPending, match=r"^future future-1 is running and no other thread"):
-        future.exception()
+    reader = Reader(future)
+    future.force_cancel()
+    assert isinstance(reader.join().raised, CancelledError)
 
 
-def test_still_pending_is_no_outcome_of_a_future() -> None:
-    """Code that handles timeouts and cancellations does not take it for one of these."""
-    assert not issubclass(StillPending, TimeoutError | CancelledError)
+def test_force_cancel_wakes_who_waits_for_the_future(fakes: FakeFutures) -> None:
+    """Who sleeps in `wait` while it runs hears of its cancellation."""
+    future: FakeFuture[int] = fakes.running()
+    with ThreadPoolExecutor(1) as pool:
+        waiter = pool.submit(wait, [future], DEFAULT_PATIENCE)
+        future.force_cancel()
+        assert waiter.result(DEFAULT_PATIENCE).done == {future}
+
+
+def test_force_cancel_after_cancel_wakes_who_was_left_asleep(fakes: FakeFutures) -> None:
+    """`cancel` alone does not wake `wait` and `as_completed`; calling it again changes nothing."""
+    future: FakeFuture[int] = fakes.pending()
+    heard = list[Future[int]]()
+    future.add_done_callback(heard.append)
+    future.cancel()
+    assert not waiters_agree(future)
+    future.force_cancel()
+    future.force_cancel()
+    assert waiters_agree(future)
+    assert heard == [future]
+
+
+@pytest.mark.parametrize("end", ["finish", "fail"])
+def test_force_cancel_comes_too_late(end: str) -> None:
+    """A result or an exception stays, and the error is the library's."""
+    future = FakeFuture[KeyError]()
+    getattr(future, end)(KeyError("BUG-1"))
+    with pytest.raises(InvalidStateError, match=r"^FINISHED: <FakeFuture at 0x[0-9a-f]+ state=finished "):
+        future.force_cancel()
+    assert not future.cancelled()
+
+
+def test_force_cancel_calls_back_without_the_lock(fakes: FakeFutures) -> None:
+    """A done-callback may wait for another thread that asks the future."""
+    future: FakeFuture[int] = fakes.running()
+    with ThreadPoolExecutor(1) as pool:
+        asked = list[bool]()
+        future.add_done_callback(
+            lambda done: asked.append(pool.submit(done.cancelled).result(DEFAULT_PATIENCE))
+        )
+        future.force_cancel()
+    assert asked == [True]
+
+
+def test_begin_says_whether_to_run(fakes: FakeFutures) -> None:
+    """What has ended must not run, and who waits for a cancelled one is woken."""
+    pending, cancelled, finished = FakeFuture[int](), FakeFuture[int](), FakeFuture[int]()
+    cancelled.cancel()
+    finished.finish(1)
+    assert [one.begin() for one in (pending, cancelled, finished)] == [True, False, False]
+    assert pending.running()
+    assert waiters_agree(cancelled)
+
+
+# Reading it.
+
+
+@both_reads
+def test_an_only_thread_does_not_hang(fakes: FakeFutures, method: str) -> None:
+    """Without a timeout, and with nobody to finish it, reading raises at once and says what to do."""
+    future: FakeFuture[int] = fakes.pending("BUG-229")
+    with pytest.raises(StillPending) as caught:
+        getattr(future, method)()
+    claim, called, *uninvolved, step = str(caught.value).splitlines()
+    assert claim == "future BUG-229 is pending and no other thread is alive that could finish it"
+    assert called.startswith(
+        f"  {method}() was called by {threading.current_thread().name} at test_fake_future.py:"
+    )
+    assert called.endswith(" in test_an_only_thread_does_not_hang")
+    assert all(line.startswith("  alive, but older than it: ") for line in uninvolved)
+    assert step == (
+        "  next step: call finish()/fail()/force_cancel() first, or read it from another thread"
+    )
+
+
+def test_a_running_one_is_said_to_run(fakes: FakeFutures) -> None:
+    """The claim has the state."""
+    future: FakeFuture[int] = fakes.running()
+    with pytest.raises(StillPending, match=r"^future fake-1 is running and no other thread is alive"):
+        future.result()
+
+
+def test_the_next_step_is_for_whoever_made_it() -> None:
+    """An executor has other advice than a test that drives the future; a name is not needed."""
+    future = FakeFuture[int](next_step="run_next() first")
+    with pytest.raises(StillPending, match=r"^a future without a name is pending") as caught:
+        future.result()
+    assert str(caught.value).endswith("\n  next step: run_next() first")
+
+
+def test_still_pending_is_a_failed_assertion() -> None:
+    """Code under test that catches a timeout or a cancellation does not swallow it."""
     assert issubclass(StillPending, AssertionError)
+    assert not issubclass(StillPending, (TimeoutError, CancelledError))
 
 
-def test_a_timeout_that_can_bring_nothing_expires_at_once(fakes: FakeFutures) -> None:
-    """With a timeout the only thread gets its TimeoutError now instead of in an hour."""
+@both_reads
+def test_an_only_thread_does_not_wait_for_a_timeout(fakes: FakeFutures, method: str) -> None:
+    """An hour could bring nothing: TimeoutError now."""
     future: FakeFuture[int] = fakes.pending()
     with pytest.raises(TimeoutError):
-        future.result(3600)
-    with pytest.raises(TimeoutError):
-        future.exception(3600)
+        getattr(future, method)(timeout=3600)
 
 
-def test_threads_from_before_do_not_count(start_idler: Callable[[str], None]) -> None:
-    """A thread that lived before the future was made is not expected to finish it, and named."""
-    start_idler("bystander")
-    future: FakeFuture[int] = FakeFutures(patience=TIMEOUT).pending()
-    with pytest.raises(StillPending, match=r"which do not count: .*bystander"):
-        future.result()
-
-
-def test_a_lone_future_knows_the_threads_from_before_it_was_made(
-    start_idler: Callable[[str], None],
+def test_older_threads_are_not_expected_to_finish_it(
+    other_thread: Callable[[], threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A future made without the factory takes its own moment as the beginning."""
-    start_idler("bystander")
-    with pytest.raises(StillPending, match=r"^future fake future is pending"):
+    """A thread from before the factory belongs to somebody else, and is named as that."""
+    older = other_thread()
+    mine = threading.current_thread()
+    monkeypatch.setattr(threading, "enumerate", lambda: [mine, older])
+    future: FakeFuture[int] = FakeFutures().pending()
+    with pytest.raises(StillPending, match="\n  alive, but older than it: other\n"):
+        future.result()
+    with pytest.raises(StillPending, match="\n  alive, but older than it: other\n"):
         FakeFuture[int]().result()
 
 
-def test_who_made_it_may_finish_it(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
+def test_nobody_else_is_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without other threads there is no line about them."""
+    mine = threading.current_thread()
+    monkeypatch.setattr(threading, "enumerate", lambda: [mine])
+    with pytest.raises(StillPending) as caught:
+        FakeFuture[int]().result()
+    assert "older" not in str(caught.value)
+
+
+def test_a_thread_younger_than_the_factory_may_finish_a_future(
+    other_thread: Callable[[], threading.Thread],
 ) -> None:
-    """A thread that reads waits for the test's own thread, though that lived before the future."""
+    """A pool started between the factory and the future counts, for as long as patience lasts."""
+    fakes = FakeFutures(patience=0.001)
+    other_thread()
     future: FakeFuture[int] = fakes.pending()
-    is_waiting = announce_waits(future)
-    heard: list[int] = []
-    reader = in_thread(lambda: heard.append(future.result()))
-    assert is_waiting.wait(TIMEOUT)
-    future.finish(7)
-    reader.join(TIMEOUT)
-    assert heard == [7]
-
-
-def test_a_wait_for_a_living_thread_is_bounded(start_idler: Callable[[str], None]) -> None:
-    """If another thread might finish it and does not, the reader gets Hang after `patience`."""
-    futures = FakeFutures(patience=0)
-    future: FakeFuture[int] = futures.pending()
-    start_idler("idler")
-    with pytest.raises(Hang, match=r"^hang: waited 0 s for the result of future-1, in vain"):
+    with pytest.raises(Hang, match=r"^hang: waited 0.001 s for result\(\) of future fake-1, in vain\n"):
         future.result()
-    with pytest.raises(Hang, match=r"^hang: waited 0 s for the exception of future-1, in vain"):
-        future.exception(3600)
 
 
-def test_a_short_timeout_is_waited_for(fakes: FakeFutures, start_idler: Callable[[str], None]) -> None:
-    """While somebody could finish it, a timeout below `patience` expires as on a real future."""
-    future: FakeFuture[int] = fakes.pending()
-    start_idler("idler")
-    with pytest.raises(TimeoutError):
-        future.result(0.001)
+def test_a_thread_younger_than_a_future_may_finish_it(other_thread: Callable[[], threading.Thread]) -> None:
+    """A future made without a factory counts from its own beginning."""
+    future = FakeFuture[int]("BUG-1", patience=0.001)
+    other_thread()
+    with pytest.raises(Hang, match=r"^hang: waited 0.001 s for exception\(\) of future BUG-1, in vain\n"):
+        future.exception()
 
 
-def test_a_result_that_comes_as_patience_ends_counts(start_idler: Callable[[str], None]) -> None:
-    """A future that ends in the very moment in which the wait expires is read, not called a hang."""
-    future: FakeFuture[int] = FakeFutures(patience=0).pending()
-    start_idler("idler")
-
-    asked: list[bool] = []
-    is_done = future.done
-
-    def done() -> bool:
-        if asked:
-            future.set_result(7)
-        asked.append(True)
-        return is_done()
-
-    future.done = done  # type: ignore[method-assign]
-    assert future.result() == 7
-    assert len(asked) == 2
-
-
-def test_a_timeout_error_of_the_work_is_no_hang(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """A waiting reader gets the TimeoutError that the future failed with."""
-    error = TimeoutError("the work's own")
-    future: FakeFuture[int] = fakes.pending()
-    is_waiting = announce_waits(future)
-    heard: list[BaseException] = []
-
-    def read() -> None:
-        try:
+def test_the_maker_may_finish_it_though_it_is_no_main_thread() -> None:
+    """Where a test runs in a thread of its own, readers elsewhere wait for that one."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(FakeFuture[int], patience=0.001).result(DEFAULT_PATIENCE)
+        with pytest.raises(Hang):
             future.result()
-        except TimeoutError as caught:
-            heard.append(caught)
 
-    reader = in_thread(read)
-    assert is_waiting.wait(TIMEOUT)
-    future.fail(error)
-    reader.join(TIMEOUT)
-    assert heard == [error]
+
+def test_a_patient_timeout_ends_in_a_hang(other_thread: Callable[[], threading.Thread]) -> None:
+    """A timeout beyond the patience is a hang of the test, not a timeout of the code."""
+    future = FakeFuture[int](patience=0.001)
+    other_thread()
+    with pytest.raises(Hang, match=r"^hang: waited 0.001 s for result\(\) of a future without a name"):
+        future.result(timeout=3600)
+
+
+def test_an_impatient_timeout_ends_as_always(other_thread: Callable[[], threading.Thread]) -> None:
+    """A timeout within the patience is the code's own."""
+    future = FakeFuture[int]()
+    other_thread()
+    with pytest.raises(TimeoutError):
+        future.result(timeout=0.001)
+
+
+def test_who_finished_it_and_ended_meanwhile_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that finishes the future just after it was counted is no reason for StillPending."""
+    future = FakeFuture[int]()
+
+    def finish_meanwhile(baseline: Baseline) -> tuple[threading.Thread, ...]:
+        future.finish(3)
+        return ()
+
+    monkeypatch.setattr(Baseline, "later_threads", finish_meanwhile)
+    assert future.result() == 3
 
 
 # Who read it.
 
 
-def test_reads_tell_who_read_where_and_what_came_of_it(fakes: FakeFutures) -> None:
-    """Each reading is recorded in order, with its thread, its line and its function."""
+def test_reads_tell_who_read_where_and_what_came(fakes: FakeFutures) -> None:
+    """Each call is recorded with its thread, its line, its method and what it raised."""
     error = ValueError("no disk")
     future: FakeFuture[int] = fakes.failed(error)
-    assert future.exception() is error
+    future.exception()
     with pytest.raises(ValueError, match="no disk"):
         future.result()
-    assert [(read.method, read.raised) for read in future.reads] == [("exception", None), ("result", error)]
-    for read in future.reads:
-        assert read.reader == threading.current_thread().name
-        assert read.where.startswith(f"{HERE}:")
-        assert read.where.endswith(" in test_reads_tell_who_read_where_and_what_came_of_it")
+    first, second = future.reads
+    me = threading.current_thread().name
+    assert (first.reader, first.method, first.raised) == (me, "exception", None)
+    assert (second.reader, second.method, second.raised) == (me, "result", error)
+    assert first.where.startswith("test_fake_future.py:")
+    assert first.where.endswith(" in test_reads_tell_who_read_where_and_what_came")
+    assert first.where != second.where
 
 
-def test_reads_tell_the_thread(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """A reading in another thread is told from one in the test's."""
-    future: FakeFuture[int] = fakes.resolved(7)
-    in_thread(lambda: future.result()).join(TIMEOUT)
+def test_a_read_that_raised_for_itself_is_recorded(fakes: FakeFutures) -> None:
+    """Also a timeout and a StillPending have been reads."""
+    future: FakeFuture[int] = fakes.pending()
+    with pytest.raises(TimeoutError):
+        future.result(0)
+    with pytest.raises(StillPending):
+        future.result()
+    assert [type(read.raised) for read in future.reads] == [TimeoutError, StillPending]
+
+
+def test_a_read_through_the_library_is_that_of_its_caller(fakes: FakeFutures) -> None:
+    """Frames of `concurrent.futures` are passed over."""
+    future: FakeFuture[int] = fakes.resolved(3)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(future.result).result(DEFAULT_PATIENCE)
+    (read,) = future.reads
+    assert read.where.startswith("threading.py:")
+
+
+def test_a_read_in_another_thread_has_its_name(fakes: FakeFutures) -> None:
+    """The reader is a thread."""
+    future: FakeFuture[int] = fakes.pending()
+    reader = Reader(future)
+    future.finish(3)
+    reader.join()
     assert [read.reader for read in future.reads] == ["reader"]
 
 
-def test_reads_include_refusals(fakes: FakeFutures) -> None:
-    """A reading that would have hung is recorded with the StillPending that it got."""
-    future: FakeFuture[int] = fakes.pending()
-    with pytest.raises(StillPending) as caught:
-        future.result()
-    assert [read.raised for read in future.reads] == [caught.value]
+def test_a_read_is_a_value() -> None:
+    """What happened does not change."""
+    read = FutureRead(reader="MainThread", where="pool.py:3 in run", method="result", raised=None)
+    with pytest.raises(AttributeError):
+        read.reader = "another"  # type: ignore[misc]
 
 
-def test_where_passes_over_the_standard_library(fakes: FakeFutures) -> None:
-    """What `concurrent.futures` reads on somebody's behalf is told as that somebody's reading."""
-    future: FakeFuture[int] = fakes.resolved(7)
-
-    def handle_completion(ended: Future[int]) -> None:
-        ended.result()
-
-    future.add_done_callback(handle_completion)
-    assert [read.where.partition(" in ")[2] for read in future.reads] == ["handle_completion"]
-
-
-def test_asking_for_the_state_is_no_reading(fakes: FakeFutures) -> None:
-    """Only `result` and `exception` are recorded; `wait` and `done` leave no trace."""
-    future: FakeFuture[int] = fakes.resolved(7)
-    wait([future], 0)
+def test_asking_the_state_is_no_read(fakes: FakeFutures) -> None:
+    """Neither `done` and its kin nor the base class's own methods are recorded."""
+    future: FakeFuture[int] = fakes.resolved(3)
     assert future.done()
+    assert Future.result(future) == 3
+    assert Future.exception(future) is None
     assert future.reads == ()
 
 
-def test_reads_of_many_threads_are_all_there(
-    fakes: FakeFutures, in_thread: Callable[[Callable[[], object]], threading.Thread]
-) -> None:
-    """No reading is lost when threads read at once."""
-    future: FakeFuture[int] = fakes.resolved(7)
-    barrier = threading.Barrier(4)
+def test_a_watched_future_still_records(fakes: FakeFutures) -> None:
+    """The ledger exchanges the class of a future; the reader is still the caller, not the ledger."""
+    future: FakeFuture[object] = fakes.pending()
+    Observations(Journal()).observe_future(future, 1, "BUG-1")
+    assert isinstance(future, ObservedFuture)
+    future.finish(3)
+    assert future.result() == 3
+    functions = [read.where.partition(" in ")[2] for read in future.reads]
+    assert functions == ["test_a_watched_future_still_records"]
 
-    def read() -> None:
-        barrier.wait(TIMEOUT)
-        for _ in range(25):
-            future.result()
 
-    for thread in [in_thread(read) for _ in range(4)]:
-        thread.join(TIMEOUT)
-    assert len(future.reads) == 100
+def test_reads_from_many_threads_are_all_there(fakes: FakeFutures) -> None:
+    """Recording is safe from any thread."""
+    future: FakeFuture[int] = fakes.resolved(3)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(40):
+            pool.submit(future.result)
+    assert len(future.reads) == 40
 
 
 # The factory.
 
 
-def test_factory_makes_each_state(fakes: FakeFutures) -> None:
-    """Every maker gives a future in the state of its name."""
-    made: list[FakeFuture[int]] = [
-        fakes.pending(),
-        fakes.running(),
-        fakes.resolved(7),
-        fakes.failed(ValueError()),
-        fakes.cancelled(),
-    ]
-    states = [(one.running(), one.done(), one.cancelled()) for one in made]
-    assert states == [
-        (False, False, False),
-        (True, False, False),
-        (False, True, False),
-        (False, True, False),
-        (False, True, True),
-    ]
+@pytest.mark.parametrize(
+    ("name", "arguments", "claims"),
+    [
+        ("pending", (), (False, False, False)),
+        ("running", (), (False, True, False)),
+        ("resolved", (3,), (True, False, False)),
+        ("failed", (KeyError("BUG-1"),), (True, False, False)),
+        ("cancelled", (), (True, False, True)),
+    ],
+)
+def test_each_maker_gives_its_state(
+    fakes: FakeFutures, name: str, arguments: tuple[object, ...], claims: tuple[bool, ...]
+) -> None:
+    """`done`, `running` and `cancelled` say what the maker is called, and waiters agree."""
+    future: FakeFuture[int] = getattr(fakes, name)(*arguments)
+    assert (future.done(), future.running(), future.cancelled()) == claims
+    assert waiters_agree(future) is claims[0]
+    assert future.reads == ()
 
 
-def test_factory_makes_states_that_waiters_know(fakes: FakeFutures) -> None:
-    """`wait` and `as_completed` return at once for all that are done, the cancelled one too."""
-    done: list[FakeFuture[int]] = [fakes.resolved(7), fakes.failed(ValueError()), fakes.cancelled()]
-    assert wait(done, 0).done == set(done)
-    assert set(as_completed(done, 0)) == set(done)
-
-
-def test_factory_remembers_all_it_made(fakes: FakeFutures) -> None:
-    """`all` has every future in order; they are numbered unless they got a name."""
+def test_the_factory_remembers_what_it_made(fakes: FakeFutures) -> None:
+    """`all` has every future in order, numbered where no name was given."""
     first: FakeFuture[int] = fakes.pending()
-    named: FakeFuture[str] = fakes.resolved("x", "BUG-229")
-    second: FakeFuture[int] = fakes.cancelled()
-    assert list(fakes.all) == [first, named, second]
-    assert [one.name for one in fakes.all] == ["future-1", "BUG-229", "future-2"]
-
-
-def test_factory_fails_with_exceptions_only(fakes: FakeFutures) -> None:
-    """A mistaken exception makes no future at all."""
-    with pytest.raises(TypeError, match=r"^failed\(\) takes an exception, .*, not 'no disk'$"):
-        fakes.failed("no disk")  # type: ignore[arg-type]
-    assert fakes.all == ()
+    second: FakeFuture[int] = fakes.resolved(3, "BUG-229")
+    third: FakeFuture[int] = fakes.cancelled()
+    assert list(fakes.all) == [first, second, third]
+    assert [future.name for future in fakes.all] == ["fake-1", "BUG-229", "fake-3"]

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pytest_littleloops.harness.accounts.rules import RULES
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
-from pytest_littleloops.harness.rules import RULES
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 import pytest
 
 from pytest_littleloops.harness.ledger import Ledger
-from pytest_littleloops.harness.lifecycle import Lifecycle, NotWatchable
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.queue import IssueQueue

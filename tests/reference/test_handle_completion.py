@@ -199,7 +199,6 @@ def test_handle_completion_is_work_of_the_pool(pool: WorkerPool) -> None:
     """A completion that waits for its own pool gets an error instead, whoever runs it."""
 
     def callback(result: WorkerResult) -> None:
-        pool.shutdown(wait=True)
         pool.drain(10)
 
     pool._handle_completion(resolved(completed("BUG-229")), callback, "BUG-229")

@@ -97,53 +97,70 @@ class HandPool:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.completions: dict[str, Callable[[WorkerResult], object]] = {}
-        self.is_cancelling = True
-        self.owed = 0
+        self.on_cancel: Callable[[str], bool] = self._cancel
+        self.claims_idle = False
+        self._lock = threading.Lock()
+        self._owed: list[str] = []
+        self._is_done = False
         self._accepted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._polls = threading.Semaphore(0)
 
     def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
         """Accept `issue`."""
-        self.events.append(f"submit {issue.issue_id}")
-        self.completions[issue.issue_id] = on_complete
-        self.owed += 1
-        self._accepted.put(issue.issue_id)
+        issue_id = issue.issue_id
+        with self._lock:
+            self.events.append(f"submit {issue_id}")
+            self.completions[issue_id] = on_complete
+            self._owed.append(issue_id)
+        self._accepted.put(issue_id)
+        if self._is_done:
+            self.report(succeeded(issue_id))
 
     def cancel(self, issue_id: str) -> bool:
-        """Report `issue_id` interrupted, unless the test has switched that off."""
-        self.events.append(f"cancel {issue_id}")
-        if self.is_cancelling:
-            self.report(interrupted(issue_id))
-        return self.is_cancelling
+        """Report `issue_id` interrupted, unless the test has put something else in `on_cancel`."""
+        return self.on_cancel(issue_id)
 
     @property
     def active_count(self) -> int:
-        """How many are owed; each question is counted."""
+        """How many are owed, or 0 if it is to lie; each question is counted."""
         self._polls.release()
-        return self.owed
+        return 0 if self.claims_idle else len(self._owed)
 
     def wait_for(self, *issue_ids: str) -> None:
-        """Return when these issues, and no other, have been submitted since the last call."""
+        """Return when these issues have been submitted since the last call, and no other is going to be."""
         accepted = [self._accepted.get(timeout=TIMEOUT) for _ in issue_ids]
         assert accepted == list(issue_ids)
-        self.wait_for_nothing()
-
-    def wait_for_nothing(self) -> None:
-        """Return when the run has looked around twice; nothing may have been submitted meanwhile."""
         while self._polls.acquire(blocking=False):
             pass
-        # One poll may have been under way when the count began; after two there was a whole round.
+        # The first may have been under way already; between the next two lies a whole round.
         for _ in range(3):
             assert self._polls.acquire(timeout=TIMEOUT), "the run does not look around any more"
         assert self._accepted.empty()
 
     def report(self, result: WorkerResult) -> None:
-        """Deliver `result` to the completion of its issue."""
+        """Deliver `result` to the completion of its issue, which is owed until that returned."""
         self.events.append(f"report {result.issue_id}")
         try:
             self.completions[result.issue_id](result)
         finally:
-            self.owed -= 1
+            if result.issue_id in self._owed:
+                self._owed.remove(result.issue_id)
+
+    def finish(self, *issue_ids: str) -> None:
+        """Report these issues as successes."""
+        for issue_id in issue_ids:
+            self.report(succeeded(issue_id))
+
+    def finish_all(self) -> None:
+        """Report all that is owed as successes, and from now on all that comes."""
+        with self._lock:
+            self._is_done = True
+            owed = list(self._owed)
+        self.finish(*owed)
+
+    def _cancel(self, issue_id: str) -> bool:
+        self.report(interrupted(issue_id))
+        return True
 
 
 class InlinePool:
@@ -261,15 +278,13 @@ def test_orchestrator_marks_what_somebody_else_cancelled_as_interrupted(hand_poo
 
 
 def test_orchestrator_takes_as_many_as_the_pool_has_workers(hand_pool: HandPool) -> None:
-    """By default an issue starts when a worker is free: a waiting one could still be cancelled."""
+    """By default an issue starts when a worker is free: until then it waits where it can be reordered."""
     hand_pool.max_workers = 3  # type: ignore[attr-defined]
-    issues = queue_of("BUG-1", "BUG-2", "BUG-3", "BUG-4")
-    run = Run(Orchestrator(issues, hand_pool))
+    run = Run(Orchestrator(queue_of("BUG-1", "BUG-2", "BUG-3", "BUG-4"), hand_pool))
     hand_pool.wait_for("BUG-1", "BUG-2", "BUG-3")
-    hand_pool.report(succeeded("BUG-2"))
+    hand_pool.finish("BUG-2")
     hand_pool.wait_for("BUG-4")
-    for issue_id in ("BUG-1", "BUG-3", "BUG-4"):
-        hand_pool.report(succeeded(issue_id))
+    hand_pool.finish_all()
     assert run.code() == 0
 
 
@@ -277,13 +292,834 @@ def test_orchestrator_takes_as_many_as_the_pool_has_workers(hand_pool: HandPool)
 def test_orchestrator_takes_as_many_as_it_is_told(
     hand_pool: HandPool, max_in_flight: int | None, expected: int
 ) -> None:
-    """`max_in_flight` is obeyed; without it a pool that does not count its workers gets two."""
+    """`max_in_flight` is obeyed; without it a pool that does not say how many workers it has gets two."""
     ids = ["BUG-1", "BUG-2", "BUG-3", "BUG-4"]
     run = Run(Orchestrator(queue_of(*ids), hand_pool, max_in_flight=max_in_flight))
     hand_pool.wait_for(*ids[:expected])
-    for issue_id in ids:
-        hand_pool.report(succeeded(issue_id)) if issue_id in hand_pool.completions else None
-    for issue_id in ids[expected:]:
-        while issue_id not in hand_pool.completions:
-            hand_pool.wait_for_next()
+    hand_pool.finish_all()
     assert run.code() == 0
+
+
+def test_orchestrator_picks_up_what_is_added_while_it_works(work: Work, start_pool: StartPool) -> None:
+    """An issue that the work on another one brings up belongs to the same run."""
+    issues = queue_of("BUG-1")
+
+    def process(issue: Issue) -> WorkerResult:
+        if issue.issue_id == "BUG-1":
+            issues.add(Issue("BUG-2"))
+        return work(issue)
+
+    assert Orchestrator(issues, start_pool(process)).run() == 0
+    assert issues.completed_ids == ["BUG-1", "BUG-2"]
+
+
+def test_orchestrator_picks_up_what_is_added_while_it_sleeps(hand_pool: HandPool) -> None:
+    """An issue that is added from outside starts without waiting for another one to end."""
+    issues = queue_of("BUG-1")
+    run = Run(Orchestrator(issues, hand_pool))
+    hand_pool.wait_for("BUG-1")
+    issues.add(Issue("BUG-2"))
+    hand_pool.wait_for("BUG-2")
+    hand_pool.finish_all()
+    assert run.code() == 0
+
+
+def test_orchestrator_works_with_a_pool_that_runs_inline(work: Work) -> None:
+    """A completion that comes before `submit` has returned is as good as any."""
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    assert Orchestrator(issues, InlinePool(work)).run() == 0
+    assert issues.completed_ids == ["BUG-1", "BUG-2", "BUG-3"]
+
+
+def test_orchestrator_leaves_an_issue_to_who_was_faster(hand_pool: HandPool) -> None:
+    """A queue from which somebody else takes the last issue at that very moment is an empty one."""
+
+    class SharedQueue(IssueQueue):
+        def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+            super().get(block, timeout)
+            return super().get(block, timeout)
+
+    issues = SharedQueue()
+    issues.add(Issue("BUG-229"))
+    assert Orchestrator(issues, hand_pool).run() == 0
+    assert issues.states() == {"BUG-229": "in_progress"}
+
+
+def test_orchestrator_can_run_again(work: Work, start_pool: StartPool) -> None:
+    """A second run works off what has come meanwhile, and answers for that only."""
+    work.raises["BUG-1"] = RuntimeError("worker crashed")
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, start_pool(work))
+    assert orchestrator.run() == ExitCode.FAILED
+    issues.add(Issue("BUG-2"))
+    assert orchestrator.run() == 0
+
+
+# A P0 alone
+
+
+def test_orchestrator_runs_a_sequential_p0_alone(hand_pool: HandPool) -> None:
+    """A P0 waits until nothing is in flight, and nothing starts beside it, not even another P0."""
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    run = Run(Orchestrator(issues, hand_pool, p0_sequential=True))
+    hand_pool.wait_for("BUG-1", "BUG-2")
+    issues.add_many([Issue("BUG-8", "P0"), Issue("BUG-9", "P0")])
+    hand_pool.finish("BUG-1")
+    hand_pool.wait_for()
+    hand_pool.finish("BUG-2")
+    hand_pool.wait_for("BUG-8")
+    hand_pool.finish("BUG-8")
+    hand_pool.wait_for("BUG-9")
+    hand_pool.finish("BUG-9")
+    hand_pool.wait_for("BUG-3")
+    hand_pool.finish_all()
+    assert run.code() == 0
+
+
+def test_orchestrator_runs_a_p0_beside_others_unless_told(hand_pool: HandPool) -> None:
+    """Without `p0_sequential` a P0 is first, and that is all."""
+    run = Run(Orchestrator(queue_of("BUG-1", Issue("BUG-8", "P0")), hand_pool))
+    hand_pool.wait_for("BUG-8", "BUG-1")
+    hand_pool.finish_all()
+    assert run.code() == 0
+
+
+def test_orchestrator_marks_a_sequential_p0_that_fails(work: Work, start_pool: StartPool) -> None:
+    """A P0 that fails is marked like any other, and what waited for it goes on."""
+    work.raises["BUG-8"] = RuntimeError("worker crashed")
+    issues = queue_of(Issue("BUG-8", "P0"), "BUG-1")
+    assert Orchestrator(issues, start_pool(work), p0_sequential=True).run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-8": "failed", "BUG-1": "completed"}
+
+
+# Completions
+
+
+class Retrying(Orchestrator):
+    """Requeues each issue that fails."""
+
+    def on_worker_complete(self, result: WorkerResult) -> None:
+        """Requeue what failed, and have the rest marked."""
+        if result.success:
+            super().on_worker_complete(result)
+        else:
+            self.queue.requeue(result.issue_id)
+
+
+class Raising(Orchestrator):
+    """Raises `error` on the completion of BUG-1, before or after it is marked."""
+
+    error: BaseException = ValueError("no such issue")
+    is_marked_first = False
+
+    def on_worker_complete(self, result: WorkerResult) -> None:
+        """Raise for BUG-1; have all others marked."""
+        if result.issue_id != "BUG-1" or self.is_marked_first:
+            super().on_worker_complete(result)
+        if result.issue_id == "BUG-1":
+            raise self.error
+
+
+class Slow(Orchestrator):
+    """Waits in each completion until the test lets it go on, and then marks, or raises `error`."""
+
+    error: BaseException | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_called = threading.Event()
+        self.may_mark = threading.Event()
+
+    def on_worker_complete(self, result: WorkerResult) -> None:
+        """Wait, then mark."""
+        self.is_called.set()
+        assert self.may_mark.wait(TIMEOUT)
+        if self.error is not None:
+            raise self.error
+        super().on_worker_complete(result)
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        (succeeded("BUG-229"), IssueState.COMPLETED),
+        (failed("BUG-229"), IssueState.FAILED),
+        (interrupted("BUG-229"), IssueState.INTERRUPTED),
+    ],
+    ids=["success", "failure", "interruption"],
+)
+def test_orchestrator_on_worker_complete_marks_by_the_result(
+    hand_pool: HandPool, result: WorkerResult, state: IssueState
+) -> None:
+    """Called by hand it marks as it does in a run."""
+    issues = queue_of("BUG-229")
+    issues.get()
+    Orchestrator(issues, hand_pool).on_worker_complete(result)
+    assert issues.states() == {"BUG-229": state}
+
+
+def test_orchestrator_completion_may_requeue_an_issue(work: Work, start_pool: StartPool) -> None:
+    """An override that requeues a failure has it worked on again; the last result counts."""
+    issues = queue_of("BUG-1")
+
+    def process(issue: Issue) -> WorkerResult:
+        work(issue)
+        return succeeded("BUG-1") if len(work.begun) == 2 else failed("BUG-1")
+
+    assert Retrying(issues, start_pool(process)).run() == 0
+    assert work.begun == ["BUG-1", "BUG-1"]
+    assert issues.states() == {"BUG-1": "completed"}
+
+
+def test_orchestrator_leaves_a_second_attempt_alone(hand_pool: HandPool) -> None:
+    """What the completion of the first attempt raises does not fail the second, which runs already."""
+    is_requeued, may_raise = threading.Event(), threading.Event()
+    caught: list[ValueError] = []
+
+    class RetryingThenRaising(Retrying):
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            super().on_worker_complete(result)
+            if not result.success:
+                is_requeued.set()
+                assert may_raise.wait(TIMEOUT)
+                raise ValueError("no such issue")
+
+    def report_failure() -> None:
+        try:
+            hand_pool.report(failed("BUG-1"))
+        except ValueError as error:
+            caught.append(error)
+
+    issues = queue_of("BUG-1")
+    run = Run(RetryingThenRaising(issues, hand_pool))
+    hand_pool.wait_for("BUG-1")
+    reporter = threading.Thread(target=report_failure, daemon=True)
+    reporter.start()
+    assert is_requeued.wait(TIMEOUT)
+    hand_pool.wait_for("BUG-1")
+    may_raise.set()
+    reporter.join(TIMEOUT)
+    assert [str(error) for error in caught] == ["no such issue"]
+    assert issues.states() == {"BUG-1": "in_progress"}
+    hand_pool.finish("BUG-1")
+    assert run.code() == ExitCode.OK
+
+
+@pytest.mark.parametrize("error", [ValueError("no such issue"), SystemExit(3)], ids=["exception", "exit"])
+def test_orchestrator_fails_an_issue_whose_completion_raises(
+    work: Work, start_pool: StartPool, error: BaseException
+) -> None:
+    """The issue is failed, the pool has kept the exception, and the other issues go on."""
+    issues = queue_of("BUG-1", "BUG-2")
+    pool = start_pool(work)
+    orchestrator = Raising(issues, pool)
+    orchestrator.error = error
+    assert orchestrator.run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
+    assert pool.drain(TIMEOUT)
+    assert pool.callback_errors == (("BUG-1", error),)
+
+
+def test_orchestrator_keeps_a_mark_although_its_completion_raises(
+    work: Work, start_pool: StartPool
+) -> None:
+    """An issue that was marked before the completion raised stays what it is."""
+    issues = queue_of("BUG-1")
+    pool = start_pool(work)
+    orchestrator = Raising(issues, pool)
+    orchestrator.is_marked_first = True
+    assert orchestrator.run() == 0
+    assert issues.states() == {"BUG-1": "completed"}
+    assert pool.drain(TIMEOUT)
+    assert pool.callback_errors == (("BUG-1", orchestrator.error),)
+
+
+def test_orchestrator_tells_of_a_completion_that_does_not_mark(
+    work: Work, start_pool: StartPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An override that marks nothing cannot end in exit code 0, and is told."""
+
+    class Forgetful(Orchestrator):
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            pass
+
+    issues = queue_of("BUG-229")
+    assert Forgetful(issues, start_pool(work)).run() == ExitCode.FAILED
+    assert caplog.messages == ["BUG-229 is still in progress: its completion did not mark it"]
+
+
+def test_orchestrator_takes_no_result_of_another_issue() -> None:
+    """A completion that speaks of another issue fails its own, and leaves the other one alone."""
+    pool = InlinePool(lambda issue: succeeded("BUG-2"))
+    issues = queue_of("BUG-1")
+    issues.add(Issue("BUG-2"))
+    issues.mark_cancelled("BUG-2")
+    assert Orchestrator(issues, pool).run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "cancelled"}
+    assert [str(error) for error in pool.errors] == ["the completion of BUG-1 speaks of 'BUG-2'"]
+
+
+def test_orchestrator_ignores_a_second_completion(
+    hand_pool: HandPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the first completion of a submission counts; the second is told."""
+    issues = queue_of("BUG-1", "BUG-2")
+    run = Run(Orchestrator(issues, hand_pool))
+    hand_pool.wait_for("BUG-1", "BUG-2")
+    hand_pool.finish("BUG-1")
+    hand_pool.report(failed("BUG-1"))
+    hand_pool.finish("BUG-2")
+    assert run.code() == 0
+    assert issues.states() == {"BUG-1": "completed", "BUG-2": "completed"}
+    assert caplog.messages == ["BUG-1: a completion came that was not owed; it changes nothing"]
+
+
+def test_orchestrator_ignores_a_second_completion_during_the_first(
+    hand_pool: HandPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A second completion that comes while the first one is still being heard changes nothing either."""
+    issues = queue_of("BUG-1")
+    orchestrator = Slow(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    reporter = threading.Thread(target=hand_pool.finish, args=("BUG-1",), daemon=True)
+    reporter.start()
+    assert orchestrator.is_called.wait(TIMEOUT)
+    hand_pool.completions["BUG-1"](failed("BUG-1"))
+    orchestrator.may_mark.set()
+    reporter.join(TIMEOUT)
+    assert run.code() == 0
+    assert len(caplog.messages) == 1
+
+
+# Submissions that are refused
+
+
+def test_orchestrator_fails_an_issue_that_the_pool_refuses(
+    work: Work, start_pool: StartPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refused issue is failed, logged with the exception and kept; the others go on."""
+    error = RuntimeError("can't start new thread")
+
+    class PickyPool(WorkerPool):
+        def submit(self, issue: Issue, *args: Any, **kwargs: Any) -> Any:
+            if issue.issue_id == "BUG-1":
+                raise error
+            return super().submit(issue, *args, **kwargs)
+
+    issues = queue_of("BUG-1", "BUG-2")
+    with PickyPool(work) as pool:
+        orchestrator = Orchestrator(issues, pool)
+        assert orchestrator.run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
+    assert orchestrator.dispatch_errors == {"BUG-1": error}
+    assert caplog.messages == ['BUG-1 could not be started: RuntimeError("can\'t start new thread")']
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[1] is error
+
+
+def test_orchestrator_fails_everything_in_a_pool_that_was_shut_down(work: Work) -> None:
+    """A pool that accepts nothing any more costs no issue its state."""
+    issues = queue_of("BUG-1", "BUG-2")
+    pool = WorkerPool(work)
+    pool.start()
+    pool.shutdown()
+    orchestrator = Orchestrator(issues, pool)
+    assert orchestrator.run() == ExitCode.FAILED
+    assert issues.failed_ids == ["BUG-1", "BUG-2"]
+    assert list(orchestrator.dispatch_errors) == ["BUG-1", "BUG-2"]
+
+
+def test_orchestrator_keeps_the_mark_of_what_ran_before_it_was_refused(work: Work) -> None:
+    """A pool that completes an issue and then refuses it does not turn a success into a failure."""
+
+    class TwoFacedPool(InlinePool):
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            super().submit(issue, on_complete)
+            raise RuntimeError("queue is full")
+
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, TwoFacedPool(work))
+    assert orchestrator.run() == 0
+    assert issues.states() == {"BUG-229": "completed"}
+    assert list(orchestrator.dispatch_errors) == ["BUG-229"]
+
+
+def test_orchestrator_forgets_refusals_with_the_next_run(hand_pool: HandPool) -> None:
+    """`dispatch_errors` speaks of one run."""
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, defer=lambda issue, in_flight: bool(1 / 0))
+    orchestrator.run()
+    assert list(orchestrator.dispatch_errors) == ["BUG-1"]
+    orchestrator.run()
+    assert orchestrator.dispatch_errors == {}
+
+
+def test_orchestrator_lets_more_than_an_exception_through(hand_pool: HandPool) -> None:
+    """`SystemExit` from `submit` ends the run: that issue is failed, and what was put off is queued."""
+
+    class ExitingPool(HandPool):
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            raise SystemExit(4)
+
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    orchestrator = Orchestrator(issues, ExitingPool(), defer=lambda issue, _: issue.issue_id == "BUG-1")
+    with pytest.raises(SystemExit):
+        orchestrator.run()
+    assert issues.states() == {"BUG-1": "queued", "BUG-2": "failed", "BUG-3": "queued"}
+    assert list(orchestrator.dispatch_errors) == ["BUG-2"]
+
+
+def test_orchestrator_that_ended_with_an_exception_can_run_again(hand_pool: HandPool) -> None:
+    """A P0 that waited for its turn is queued again; what is in flight is waited for by the next run."""
+
+    class BrokenPool(HandPool):
+        is_broken = False
+
+        @property
+        def active_count(self) -> int:
+            if self.is_broken:
+                raise OSError("connection lost")
+            return super().active_count
+
+    issues = queue_of("BUG-1")
+    pool = BrokenPool()
+    orchestrator = Orchestrator(issues, pool, p0_sequential=True)
+    run = Run(orchestrator)
+    pool.wait_for("BUG-1")
+    issues.add(Issue("BUG-8", "P0"))
+    pool.wait_for()
+    assert issues.states() == {"BUG-1": "in_progress", "BUG-8": "in_progress"}
+    pool.is_broken = True
+    with pytest.raises(OSError, match="connection lost"):
+        run.code()
+    assert issues.states() == {"BUG-1": "in_progress", "BUG-8": "queued"}
+    pool.is_broken = False
+    run = Run(orchestrator)
+    pool.wait_for()
+    pool.report(failed("BUG-1"))
+    pool.wait_for("BUG-8")
+    pool.finish("BUG-8")
+    assert run.code() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "failed", "BUG-8": "completed"}
+
+
+# Pools that lose completions
+
+
+def test_orchestrator_gives_up_on_what_a_pool_lost(
+    hand_pool: HandPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that is idle and never reported an issue has lost it: failed, told, and no exit code 0."""
+    hand_pool.claims_idle = True
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    assert Orchestrator(issues, hand_pool).run() == ExitCode.FAILED
+    assert issues.failed_ids == ["BUG-1", "BUG-2", "BUG-3"]
+    assert caplog.messages[0] == "BUG-1 is lost: the pool went idle and never reported it"
+    assert len(caplog.messages) == 3
+
+
+def test_orchestrator_ignores_the_completion_of_what_it_gave_up(
+    hand_pool: HandPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool that reports after all is told so, and changes nothing."""
+    hand_pool.claims_idle = True
+    issues = queue_of("BUG-1")
+    Orchestrator(issues, hand_pool).run()
+    hand_pool.finish("BUG-1")
+    assert issues.states() == {"BUG-1": "failed"}
+    assert caplog.messages[1:] == ["BUG-1: a completion came that was not owed; it changes nothing"]
+
+
+def test_orchestrator_waits_for_a_pool_that_is_not_idle(hand_pool: HandPool) -> None:
+    """However long the work takes, as long as the pool says that it owes something."""
+    issues = queue_of("BUG-1")
+    run = Run(Orchestrator(issues, hand_pool))
+    hand_pool.wait_for("BUG-1")
+    hand_pool.wait_for()
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+
+
+def test_orchestrator_waits_for_a_completion_that_has_begun(hand_pool: HandPool) -> None:
+    """A pool that is idle too early loses nothing as long as the completion is being heard."""
+    issues = queue_of("BUG-1")
+    orchestrator = Slow(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    reporter = threading.Thread(target=hand_pool.finish, args=("BUG-1",), daemon=True)
+    reporter.start()
+    assert orchestrator.is_called.wait(TIMEOUT)
+    hand_pool.claims_idle = True
+    hand_pool.wait_for()
+    orchestrator.may_mark.set()
+    reporter.join(TIMEOUT)
+    assert run.code() == 0
+
+
+# Putting off
+
+
+class Conflicts:
+    """A `defer` function: puts BUG-1 off while anything of `others` is in flight, and notes the questions."""
+
+    def __init__(self, *others: str) -> None:
+        self.others = set(others)
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def __call__(self, issue: Issue, in_flight: frozenset[str]) -> bool:
+        """Whether `issue` has to wait."""
+        self.asked.append((issue.issue_id, sorted(in_flight)))
+        return issue.issue_id == "BUG-1" and not self.others.isdisjoint(in_flight)
+
+
+def test_orchestrator_asks_again_about_what_was_put_off_when_another_ends(hand_pool: HandPool) -> None:
+    """An issue put off stays queued, lets others pass, and is asked about again after a completion only."""
+    issues = queue_of("BUG-2", "BUG-1", "BUG-3")
+    defer = Conflicts("BUG-2")
+    orchestrator = Orchestrator(issues, hand_pool, defer=defer)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-2", "BUG-3")
+    assert issues.queued_ids == ["BUG-1"]
+    assert orchestrator.put_off == ("BUG-1",)
+    hand_pool.finish("BUG-3")
+    hand_pool.wait_for()
+    hand_pool.finish("BUG-2")
+    hand_pool.wait_for("BUG-1")
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+    assert orchestrator.put_off == ()
+    assert defer.asked == [
+        ("BUG-2", []),
+        ("BUG-1", ["BUG-2"]),
+        ("BUG-3", ["BUG-2"]),
+        ("BUG-1", ["BUG-2"]),
+        ("BUG-1", []),
+    ]
+
+
+def test_orchestrator_does_not_ask_again_because_of_a_new_issue(hand_pool: HandPool) -> None:
+    """An issue that is added starts past the one that was put off, about which nothing has changed."""
+    issues = queue_of(Issue("BUG-2", "P0"), Issue("BUG-1", "P0"))
+    defer = Conflicts("BUG-2")
+    run = Run(Orchestrator(issues, hand_pool, defer=defer))
+    hand_pool.wait_for("BUG-2")
+    issues.add(Issue("BUG-3"))
+    hand_pool.wait_for("BUG-3")
+    assert defer.asked == [("BUG-2", []), ("BUG-1", ["BUG-2"]), ("BUG-3", ["BUG-2"])]
+    hand_pool.finish("BUG-2")
+    hand_pool.wait_for("BUG-1")
+    hand_pool.finish_all()
+    assert run.code() == 0
+
+
+def test_orchestrator_hears_of_what_ended_while_it_asked(hand_pool: HandPool) -> None:
+    """If the issue that is in the way ends during the question, the answer is an old one: it asks again."""
+    issues = queue_of("BUG-2", "BUG-1")
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        if not in_flight:
+            return False
+        hand_pool.finish("BUG-2")
+        return True
+
+    assert Orchestrator(issues, InlineAfter(hand_pool, "BUG-1"), defer=defer).run() == 0
+    assert issues.completed_ids == ["BUG-2", "BUG-1"]
+
+
+def test_orchestrator_tells_what_it_could_not_start(
+    work: Work, start_pool: StartPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is put off although nothing is in flight stays queued, is told, and is no exit code 0."""
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    orchestrator = Orchestrator(
+        issues, start_pool(work), defer=lambda issue, in_flight: issue.issue_id != "BUG-2"
+    )
+    assert orchestrator.run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "queued", "BUG-2": "completed", "BUG-3": "queued"}
+    assert orchestrator.put_off == ("BUG-1", "BUG-3")
+    assert caplog.messages == [
+        "BUG-1 was put off although nothing was in flight; it stays queued",
+        "BUG-3 was put off although nothing was in flight; it stays queued",
+    ]
+
+
+def test_orchestrator_asks_about_a_sequential_p0_when_its_turn_comes(hand_pool: HandPool) -> None:
+    """A P0 that runs alone is asked about with nothing in flight; put off, it lets the others go on."""
+    issues = queue_of("BUG-2")
+    asked: list[tuple[str, int]] = []
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        asked.append((issue.issue_id, len(in_flight)))
+        return issue.issue_id == "BUG-1" and issues.completed_count < 2
+
+    run = Run(Orchestrator(issues, hand_pool, defer=defer, p0_sequential=True))
+    hand_pool.wait_for("BUG-2")
+    issues.add_many([Issue("BUG-1", "P0"), Issue("BUG-3")])
+    hand_pool.wait_for()
+    hand_pool.finish("BUG-2")
+    hand_pool.wait_for("BUG-3")
+    hand_pool.finish("BUG-3")
+    hand_pool.wait_for("BUG-1")
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+    assert asked == [("BUG-2", 0), ("BUG-1", 0), ("BUG-3", 0), ("BUG-1", 0)]
+
+
+def test_orchestrator_fails_an_issue_about_which_asking_raised(work: Work, start_pool: StartPool) -> None:
+    """An exception out of `defer` costs one issue, which is failed, and not the run."""
+    error = OSError("no such file")
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        if issue.issue_id == "BUG-1":
+            raise error
+        return False
+
+    issues = queue_of("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
+    assert orchestrator.run() == ExitCode.FAILED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
+    assert orchestrator.dispatch_errors == {"BUG-1": error}
+
+
+# Cancelling
+
+
+def test_orchestrator_cancels_what_is_queued(hand_pool: HandPool) -> None:
+    """An issue that waits in the queue is cancelled there and then, and costs no exit code."""
+    issues = queue_of("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, hand_pool, max_in_flight=1)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    assert orchestrator.cancel("BUG-2") is True
+    assert issues.state_of("BUG-2") is IssueState.CANCELLED
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+    assert hand_pool.events == ["submit BUG-1", "report BUG-1"]
+
+
+def test_orchestrator_cancels_what_waits_in_the_pool(work: Work, start_pool: StartPool) -> None:
+    """An issue that the pool has not begun ends cancelled, not interrupted, and costs no exit code."""
+    work.hold("BUG-1")
+    issues = queue_of("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, start_pool(work, max_workers=1), max_in_flight=2)
+    is_submitted = announce_submission(orchestrator, "BUG-2")
+    run = Run(orchestrator)
+    assert is_submitted.wait(TIMEOUT)
+    work.wait_until_running("BUG-1")
+    assert orchestrator.cancel("BUG-2") is True
+    assert issues.state_of("BUG-2") is IssueState.CANCELLED
+    work.release_all()
+    assert run.code() == 0
+    assert work.begun == ["BUG-1"]
+
+
+def test_orchestrator_does_not_cancel_what_runs(work: Work, start_pool: StartPool) -> None:
+    """What has begun cannot be cancelled any more, and ends by its own result."""
+    work.hold("BUG-229")
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, start_pool(work))
+    run = Run(orchestrator)
+    work.wait_until_running("BUG-229")
+    assert orchestrator.cancel("BUG-229") is False
+    work.release_all()
+    assert run.code() == 0
+    assert issues.states() == {"BUG-229": "completed"}
+
+
+def test_orchestrator_forgets_a_request_that_was_refused(hand_pool: HandPool) -> None:
+    """After a refused request an interruption is one again: nobody was promised a cancellation."""
+    hand_pool.on_cancel = lambda issue_id: False
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-229")
+    assert orchestrator.cancel("BUG-229") is False
+    hand_pool.report(interrupted("BUG-229"))
+    assert run.code() == ExitCode.FAILED
+    assert issues.states() == {"BUG-229": "interrupted"}
+
+
+def test_orchestrator_forgets_a_request_over_which_the_pool_raised(hand_pool: HandPool) -> None:
+    """What `pool.cancel` raises reaches who asked; the issue goes its way."""
+
+    def refuse(issue_id: str) -> bool:
+        raise OSError("connection lost")
+
+    hand_pool.on_cancel = refuse
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-229")
+    with pytest.raises(OSError, match="connection lost"):
+        orchestrator.cancel("BUG-229")
+    hand_pool.report(interrupted("BUG-229"))
+    assert run.code() == ExitCode.FAILED
+    assert issues.states() == {"BUG-229": "interrupted"}
+
+
+def test_orchestrator_keeps_a_promise_although_another_request_is_refused(hand_pool: HandPool) -> None:
+    """Two ask; one is promised a cancellation, the other refused: the issue ends cancelled."""
+    answers = [True, False]
+    hand_pool.on_cancel = lambda issue_id: answers.pop(0)
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-229")
+    assert orchestrator.cancel("BUG-229") is True
+    assert orchestrator.cancel("BUG-229") is False
+    hand_pool.report(interrupted("BUG-229"))
+    assert run.code() == 0
+    assert issues.states() == {"BUG-229": "cancelled"}
+
+
+def test_orchestrator_cancel_tells_how_it_ended_and_not_who_did_it(hand_pool: HandPool) -> None:
+    """If the pool finds nothing to cancel because somebody just did, the issue is cancelled all the same."""
+
+    def report_first(issue_id: str) -> bool:
+        hand_pool.report(interrupted(issue_id))
+        return False
+
+    hand_pool.on_cancel = report_first
+    issues = queue_of("BUG-229")
+    orchestrator = Orchestrator(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-229")
+    assert orchestrator.cancel("BUG-229") is True
+    assert run.code() == 0
+    assert issues.states() == {"BUG-229": "cancelled"}
+
+
+def test_orchestrator_cancels_a_p0_that_waits_for_its_turn(hand_pool: HandPool) -> None:
+    """A P0 that was taken and not started is cancelled, and holds up nobody any longer."""
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, p0_sequential=True)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    issues.add_many([Issue("BUG-8", "P0"), Issue("BUG-2")])
+    hand_pool.wait_for()
+    assert issues.in_progress_ids == ["BUG-1", "BUG-8"]
+    assert orchestrator.cancel("BUG-8") is True
+    hand_pool.wait_for("BUG-2")
+    assert issues.state_of("BUG-8") is IssueState.CANCELLED
+    hand_pool.finish_all()
+    assert run.code() == 0
+
+
+@pytest.mark.parametrize("is_put_off", [True, False])
+def test_orchestrator_cancels_what_is_about_to_start(
+    work: Work, start_pool: StartPool, is_put_off: bool
+) -> None:
+    """Between the queue and the pool a cancellation still wins, whatever `defer` is going to say."""
+    issues = queue_of("BUG-229")
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        assert orchestrator.cancel("BUG-229") is True
+        return is_put_off
+
+    orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
+    assert orchestrator.run() == 0
+    assert issues.states() == {"BUG-229": "cancelled"}
+    assert orchestrator.put_off == ()
+    assert work.begun == []
+
+
+def test_orchestrator_keeps_its_promise_when_asking_raises(work: Work, start_pool: StartPool) -> None:
+    """An issue of which somebody heard that it is cancelled is so, though `defer` raised on it."""
+    issues = queue_of("BUG-229")
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        assert orchestrator.cancel("BUG-229") is True
+        raise OSError("no such file")
+
+    orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
+    assert orchestrator.run() == 0
+    assert issues.states() == {"BUG-229": "cancelled"}
+
+
+def test_orchestrator_cancels_what_was_put_off(hand_pool: HandPool) -> None:
+    """An issue put off is queued, so it is cancelled like a queued one, and is not put off any more."""
+    issues = queue_of("BUG-2", "BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, defer=Conflicts("BUG-2"))
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-2")
+    assert orchestrator.cancel("BUG-1") is True
+    assert orchestrator.put_off == ()
+    hand_pool.finish("BUG-2")
+    assert run.code() == 0
+    assert issues.state_of("BUG-1") is IssueState.CANCELLED
+
+
+def test_orchestrator_cancels_before_a_run(work: Work, start_pool: StartPool) -> None:
+    """A queued issue can be cancelled while nothing runs; the next run does not touch it."""
+    issues = queue_of("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, start_pool(work))
+    assert orchestrator.cancel("BUG-1") is True
+    assert orchestrator.run() == 0
+    assert issues.states() == {"BUG-1": "cancelled", "BUG-2": "completed"}
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "cancelled", "interrupted", "in_progress"])
+def test_orchestrator_does_not_cancel_what_is_over_or_not_its_own(hand_pool: HandPool, state: str) -> None:
+    """What has ended, and what somebody else took from the queue, is left as it is."""
+    issues = queue_of("BUG-229")
+    issues.get()
+    if state != "in_progress":
+        getattr(issues, f"mark_{state}")("BUG-229")
+    assert Orchestrator(issues, hand_pool).cancel("BUG-229") is False
+    assert issues.states() == {"BUG-229": state}
+
+
+def test_orchestrator_does_not_cancel_what_it_does_not_know(hand_pool: HandPool) -> None:
+    """An id that was never added is not cancelled."""
+    assert Orchestrator(IssueQueue(), hand_pool).cancel("BUG-229") is False
+
+
+def test_orchestrator_does_not_claim_a_cancellation_that_the_queue_refused(hand_pool: HandPool) -> None:
+    """If the issue ends otherwise at that very moment, the answer is False."""
+
+    class SharedQueue(IssueQueue):
+        def state_of(self, issue_id: str) -> IssueState:
+            state = super().state_of(issue_id)
+            if state is IssueState.QUEUED:
+                self.mark_interrupted(issue_id)
+            return state
+
+    issues = SharedQueue()
+    issues.add(Issue("BUG-229"))
+    assert Orchestrator(issues, hand_pool).cancel("BUG-229") is False
+    assert issues.states() == {"BUG-229": "interrupted"}
+
+
+def test_orchestrator_counts_a_foreign_cancellation_as_a_failure(hand_pool: HandPool) -> None:
+    """An issue that was marked cancelled behind its back was not worked on: no exit code 0."""
+
+    class Cancelling(Orchestrator):
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            self.queue.mark_cancelled(result.issue_id)
+
+    issues = queue_of("BUG-229")
+    run = Run(Cancelling(issues, hand_pool))
+    hand_pool.wait_for("BUG-229")
+    hand_pool.finish("BUG-229")
+    assert run.code() == ExitCode.FAILED
+
+
+# Stopping
+
+
+def test_orchestrator_stop_interrupts_all_but_what_runs(work: Work, start_pool: StartPool) -> None:
+    """What runs is waited for and completed; what waits in the pool and in the queue is interrupted."""
+    work.hold("BUG-1")
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+    orchestrator = Orchestrator(issues, start_pool(work, max_workers=1), max_in_flight=2)
+    is_submitted = announce_submission(orchestrator, "BUG-2")
+    run = Run(orchestrator)
+    assert is_submitted.wait(TIMEOUT)
+    work.wait_until_running("BUG-1")
+    orchestrator.stop()
+    assert wait_for_state(issues, "BUG-2", IssueState.INTERRUPTED)
+    work.release_all()
+    assert run.code() == ExitCode.STOPPED == 2
+    assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted", "BUG-3": "interrupted"}
+    assert work.begun == ["BUG-1"]

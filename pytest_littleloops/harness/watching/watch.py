@@ -17,10 +17,12 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import SupportsIndex
 
-from pytest_littleloops.harness.journal import Journal
-from pytest_littleloops.harness.lifecycle import Lifecycle, NotWatchable, not_understood
-from pytest_littleloops.harness.observed import Observations, ObservedCall
-from pytest_littleloops.harness.roles import Around, Method, Roles
+from pytest_littleloops.harness.accounts.journal import Journal
+from pytest_littleloops.harness.watching.completions import ObservedCall
+from pytest_littleloops.harness.watching.futures import observe_born
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable, not_understood
+from pytest_littleloops.harness.watching.observations import Observations
+from pytest_littleloops.harness.watching.roles import Around, Method, Roles
 
 
 class Watcher:
@@ -103,7 +105,7 @@ class Watcher:
     ) -> object:
         future = call(*args, **kwargs)
         if isinstance(future, Future):
-            self._observations.observe_born(future)
+            observe_born(self._observations, future)
         return future
 
     def _remember(self, obj: object, subclass: type, replaced: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ work only, so for a sequential issue the queue's marks alone decide.
 
 from __future__ import annotations
 
-from pytest_littleloops.harness.lifecycle import Lifecycle
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle
 
 _QUEUE = Lifecycle(
     submitted=("add",),

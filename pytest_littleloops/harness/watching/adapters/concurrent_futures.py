@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 
-from pytest_littleloops.harness.lifecycle import Lifecycle
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle
 
 
 def pytest_littleloops_lifecycle(obj: object) -> Lifecycle | None:

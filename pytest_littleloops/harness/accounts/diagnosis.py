@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_littleloops.harness.accounts import Account, Books, Finding, Submission
-from pytest_littleloops.harness.journal import Entry, Kind
-from pytest_littleloops.harness.liveness import Liveness
+from pytest_littleloops.harness.accounts.account import Account, Finding, Submission
+from pytest_littleloops.harness.accounts.books import Books
+from pytest_littleloops.harness.accounts.journal import Entry, Kind
+from pytest_littleloops.harness.accounts.liveness import Liveness
 
 LOST = "never reached a terminal state"
 IN_FLIGHT = "is still in flight"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pytest_littleloops.harness.lifecycle import Lifecycle, usual_lifecycle
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
 from pytest_littleloops.reference.pool import WorkerPool
 
 

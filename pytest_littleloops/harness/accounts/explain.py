@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_littleloops.harness.accounts import Finding
-from pytest_littleloops.harness.journal import Entry, Journal, Kind
-from pytest_littleloops.harness.rules import RULES
+from pytest_littleloops.harness.accounts.account import Finding
+from pytest_littleloops.harness.accounts.journal import Entry, Journal, Kind
+from pytest_littleloops.harness.accounts.rules import RULES
 
 _SHOWN_ISSUES = 3
 _SHOWN_STEPS = 16

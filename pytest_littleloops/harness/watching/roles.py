@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from pytest_littleloops.harness.journal import Journal, Kind, error_text
-from pytest_littleloops.harness.lifecycle import Lifecycle, find_issue_id
-from pytest_littleloops.harness.observed import Observations, complete, observe_completion
+from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
+from pytest_littleloops.harness.watching.completions import complete, observe_completion
+from pytest_littleloops.harness.watching.futures import observe_future
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
+from pytest_littleloops.harness.watching.observations import Observations
 
 Method = Callable[..., object]
 Around = Callable[[object, Method, tuple[object, ...], dict[str, object]], object]
@@ -178,7 +180,7 @@ class Roles:
                 self._observations.accept(number, issue_id, obj)
             is_future = isinstance(returned, Future)
             if isinstance(returned, Future):
-                self._observations.observe_future(returned, number, issue_id)
+                observe_future(self._observations, returned, number, issue_id)
             detail = "future" if is_future else ""
             self._journal.append(Kind.ACCEPTED, issue_id, number, detail=detail)
             return returned

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Iterable
 
-from pytest_littleloops.harness.accounts import Books, Finding
-from pytest_littleloops.harness.liveness import Baseline
+from pytest_littleloops.harness.accounts.account import Finding
+from pytest_littleloops.harness.accounts.books import Books
+from pytest_littleloops.harness.accounts.liveness import Baseline
 
 
 def leaked_threads(

@@ -7,8 +7,8 @@ library only for an object that comes from it.
 
 from __future__ import annotations
 
-from pytest_littleloops.harness.adapters import concurrent_futures, little_loops, reference
-from pytest_littleloops.harness.lifecycle import Lifecycle, usual_lifecycle
+from pytest_littleloops.harness.watching.adapters import concurrent_futures, little_loops, reference
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
 
 ADAPTERS = (reference, concurrent_futures, little_loops)
 """The adapters that come with the package."""

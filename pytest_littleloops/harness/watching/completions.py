@@ -1,0 +1,167 @@
+"""What is observed of a completion: when it was called, what it was given, and how it ended.
+
+The completion that a watched pool is handed is exchanged for one that notes all this. Its own signature
+does not matter.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from pytest_littleloops.harness.accounts.journal import Kind, error_text
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
+from pytest_littleloops.harness.watching.observations import Observations
+
+Arguments = tuple[tuple[object, ...], dict[str, object]]
+
+
+class ObservedCall:
+    """A function that is surrounded when it is called here, and is itself again where it is pickled to."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        around: Callable[[Callable[..., object], tuple[object, ...], dict[str, object]], object],
+    ) -> None:
+        self._function = function
+        self._around = around
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Call the function, surrounded."""
+        return self._around(self._function, args, kwargs)
+
+    def __reduce__(self) -> tuple[Callable[[object], object], tuple[object]]:
+        return _itself, (self._function,)
+
+
+def _itself(function: object) -> object:
+    return function
+
+
+def observe_completion(
+    observations: Observations,
+    number: int,
+    issue_id: str,
+    lifecycle: Lifecycle,
+    submit: Callable[..., object],
+    arguments: Arguments,
+) -> tuple[Arguments, str | None]:
+    """The arguments of `submit` with the completion among them observed, and the completion's name.
+
+    The completion is the parameter that the lifecycle names; failing that, the first callable that
+    is not the issue itself. Its own signature does not matter.
+    """
+    args, kwargs = arguments
+    slot = _completion_slot(lifecycle, submit, args, kwargs)
+    if slot is None:
+        return arguments, None
+    completion = args[slot] if isinstance(slot, int) else kwargs[slot]
+    assert callable(completion)
+    observed = ObservedCall(
+        completion, functools.partial(complete, observations, number, issue_id, lifecycle)
+    )
+    if isinstance(slot, int):
+        args = (*args[:slot], observed, *args[slot + 1 :])
+    else:
+        kwargs = {**kwargs, slot: observed}
+    return (args, kwargs), function_name(completion)
+
+
+def _completion_slot(
+    lifecycle: Lifecycle,
+    submit: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> int | str | None:
+    for name in lifecycle.completion:
+        if callable(kwargs.get(name)):
+            return name
+    for position, name in enumerate(_positional_names(submit)[: len(args)]):
+        if name in lifecycle.completion and callable(args[position]):
+            return position
+    for position, value in enumerate(args[1:], start=1):
+        if callable(value):
+            return position
+    return next((name for name, value in kwargs.items() if callable(value)), None)
+
+
+def _positional_names(function: Callable[..., object]) -> list[str]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
+
+
+def complete(
+    observations: Observations,
+    number: int,
+    issue_id: str | None,
+    lifecycle: Lifecycle,
+    completion: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> object:
+    """Call `completion` and note that: which issue it spoke of, with what outcome, how it ended.
+
+    A completion that calls another one for the same issue (a pool that calls what an orchestrator
+    offers, both watched) is one completion.
+    """
+    journal = observations.journal
+    for value in (*args, *kwargs.values()):
+        # Text may be anything, an error's too; only an object that carries an id speaks of an issue.
+        found = None if isinstance(value, str) else find_issue_id(value, lifecycle.issue_id)
+        if found is not None:
+            issue_id = found
+            break
+    with observations.completing(issue_id) as is_outermost:
+        if issue_id is None or not is_outermost:
+            return completion(*args, **kwargs)
+        journal.append(Kind.COMPLETION, issue_id, number, detail=outcome_word(args, kwargs))
+        try:
+            with observations.own_work():
+                returned = completion(*args, **kwargs)
+        except BaseException as error:
+            place = journal.place_of_raise(error.__traceback__)
+            observations.settle(number)
+            said = error_text(error)
+            journal.append(Kind.COMPLETION_RAISED, issue_id, number, detail=said, place=place)
+            raise
+        observations.settle(number)
+        journal.append(Kind.COMPLETION_RETURNED, issue_id, number)
+        return returned
+
+
+def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
+    """The terminal state that a completion's arguments speak of; `completed` where none is recognised."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Future) and value.done():
+            if value.cancelled():
+                return "cancelled"
+            error = Future.exception(value)
+            return "failed" if error is not None else outcome_word((Future.result(value),), {})
+        if isinstance(value, BaseException):
+            return "failed"
+        read = value.get if isinstance(value, Mapping) else functools.partial(_attribute, value)
+        if read("interrupted", False) is True:
+            return "interrupted"
+        success = value if isinstance(value, bool) else read("success", None)
+        if isinstance(success, bool):
+            return "completed" if success else "failed"
+    return "completed"
+
+
+def _attribute(value: object, name: str, default: object) -> object:
+    return getattr(value, name, default)
+
+
+def function_name(function: object) -> str:
+    """What to call a callable in a message: its name, that of what a partial wraps, or its type's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))

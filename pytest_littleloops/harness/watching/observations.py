@@ -1,0 +1,110 @@
+"""What the observers of one ledger share: submission numbers, what is owed, and where each thread is."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pytest_littleloops.harness.accounts.journal import Journal, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A submission that was accepted and whose completion has not returned yet."""
+
+    issue_id: str
+    pool: int
+    """The `id` of the pool that owes it."""
+    accepted: int
+    """The how-many-eth to be accepted, to compare with an idle claim's beginning."""
+
+
+class Observations:
+    """What the observers of one ledger share: the journal, submission numbers, what is owed.
+
+    Thread-safe without a lock: every step is one operation on a dictionary or a counter.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.owed: dict[int, Owed] = {}
+        self.futures: weakref.WeakValueDictionary[int, Future[object]] = weakref.WeakValueDictionary()
+        self.accepted = 0
+        self._settled: set[int] = set()
+        self._numbers = itertools.count(1)
+        self._acceptances = itertools.count(1)
+        self._local = threading.local()
+
+    def next_number(self) -> int:
+        """A new submission's number."""
+        return next(self._numbers)
+
+    def accept(self, number: int, issue_id: str, pool: object) -> None:
+        """Note that a completion is owed from now on, unless it came before `submit` returned."""
+        accepted = next(self._acceptances)
+        self.owed[number] = Owed(issue_id, id(pool), accepted)
+        self.accepted = max(self.accepted, accepted)
+        if number in self._settled:
+            self.settle(number)
+
+    def settle(self, number: int) -> None:
+        """Note that the completion of this submission has returned, or raised."""
+        self._settled.add(number)
+        if self.owed.pop(number, None) is not None:
+            self._settled.discard(number)
+
+    def claimed_idle(self, pool: object, before: int, claim: str) -> None:
+        """Note each completion that `pool` owed all through a call that claimed that nothing is owed.
+
+        `before` is `accepted` as read when the call began. A claim from inside the pool's own work
+        is none: what calls it is itself still owed.
+        """
+        if not self.owed or self.is_own_work():
+            return
+        for number, owed in list(self.owed.items()):
+            if owed.pool == id(pool) and owed.accepted <= before:
+                self.journal.append(Kind.IDLE, owed.issue_id, number, detail=claim)
+
+    @contextmanager
+    def own_work(self) -> Iterator[None]:
+        """Mark the calling thread as inside a process function or a completion."""
+        self._local.depth = getattr(self._local, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._local.depth -= 1
+
+    def is_own_work(self) -> bool:
+        """True in a thread that is inside `own_work`."""
+        return getattr(self._local, "depth", 0) > 0
+
+    @contextmanager
+    def completing(self, issue_id: str | None) -> Iterator[bool]:
+        """Whether the calling thread is not yet inside a completion of this issue."""
+        outer = getattr(self._local, "completing", None)
+        self._local.completing = issue_id
+        try:
+            yield outer != issue_id
+        finally:
+            self._local.completing = outer
+
+    @property
+    def dispatch(self) -> tuple[int, str] | None:
+        """The submission, number and issue, that the calling thread is dispatching."""
+        dispatch: tuple[int, str] | None = getattr(self._local, "dispatch", None)
+        return dispatch
+
+    @contextmanager
+    def dispatching(self, number: int, issue_id: str) -> Iterator[None]:
+        """Attribute futures that the calling thread brings forth to this submission."""
+        outer = self.dispatch
+        self._local.dispatch = number, issue_id
+        try:
+            yield
+        finally:
+            self._local.dispatch = outer
