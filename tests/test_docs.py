@@ -83,3 +83,12 @@ def test_links_lead_somewhere(document: str) -> None:
     page = ROOT / document
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_the_twenty_lines_are_caught_and_the_reference_is_not(pytester: pytest.Pytester) -> None:
+    """The example of the demo, on real threads."""
+    for file in ("mypool.py", "test_mypool.py"):
+        (pytester.path / file).write_text((ROOT / "examples/seed_pool" / file).read_text())
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["LL102 completion-skipped: BUG-102, BUG-104 (2 of 4 issues) *"])

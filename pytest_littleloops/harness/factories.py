@@ -1,69 +1,45 @@
-"""Issues and results that read well in a failure, and are the same in every run.
+"""Issues and results for tests: readable in a failure, and the same in every run.
 
-Values only: nothing here knows of pools, queues or time.
+Values only. What works on an issue, and what hears of a result, lives elsewhere.
 """
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import threading
-import zlib
-from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 from pytest_littleloops.reference.model import Issue, WorkerResult
 
-_USUAL_TYPE = "BUG"
+_DEFAULT_TYPE = "BUG"
 _FIRST_NUMBER = 101
 _TITLES = (
-    "Exit code is 0 although a step failed",
-    "Config file with a byte order mark is rejected",
-    "Progress bar overwrites the last log line",
-    "Retry forgets the branch it was on",
-    "Two runs write into one cache folder",
-    "Names with umlauts are cut in the report",
-    "Timeout is read as milliseconds",
-    "Help text lists an option that is gone",
+    "Login page forgets the chosen language",
+    "Upload stops at two gigabytes",
+    "Search misses words with a hyphen",
+    "Dates of leap years are off by one",
+    "Export writes the header twice",
+    "Mail is sent before the order is saved",
+    "Undo skips the last change",
+    "Cache keeps deleted users",
+    "Backup ignores hidden folders",
+    "Totals are rounded before they are added",
 )
-
-
-class FailureFields(TypedDict, total=False):
-    """The fields of a `WorkerResult`, all but its id and its error, that a test may want set."""
-
-    success: bool
-    branch_name: str
-    worktree_path: Path
-    changed_files: list[str]
-    leaked_files: list[str]
-    duration: float
-    stdout: str
-    stderr: str
-    was_corrected: bool
-    corrections: list[str]
-    should_close: bool
-    close_reason: str | None
-    close_status: str | None
-    interrupted: bool
-
-
-class ResultFields(FailureFields, total=False):
-    """The same with the error, which of a failure is told as an argument of its own."""
-
-    error: str | None
+_RESULT_FIELDS = tuple(one.name for one in dataclasses.fields(WorkerResult) if one.name != "issue_id")
 
 
 class IssueFactory:
     """Makes issues: `make_issue()`, `make_issue("FEAT-7", priority="P0")`, `make_issue.many(3)`.
 
-    Without an id they are called BUG-101, BUG-102 and so on, leaving out ids that were given. An id's
-    title is the same everywhere. Thread-safe.
+    An issue without a given id gets the next number: BUG-101, BUG-102, and so on, or FEAT-103 where its
+    type is given as FEAT. An id that somebody gave before is passed over. Thread-safe.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._numbers = itertools.count(_FIRST_NUMBER)
-        self._made: set[str] = set()
+        self._next_number = _FIRST_NUMBER
+        self._given: set[str] = set()
 
     def __call__(
         self,
@@ -74,23 +50,22 @@ class IssueFactory:
         title: str | None = None,
         path: Path | None = None,
     ) -> Issue:
-        """Make an issue. Its type is the prefix of a given id, otherwise BUG.
+        """Make one issue. Its type is that of its id (FEAT of `FEAT-7`), its title depends on its id alone.
 
-        Raises TypeError if the id is no string, ValueError if it is empty or the priority unknown.
+        Raises what `Issue` raises: TypeError if the id is no string, ValueError if it is empty or the
+        priority unknown.
         """
         if issue_id is None:
-            issue_id = self._new_id(issue_type or _USUAL_TYPE)
-        issue = Issue(
-            issue_id,
-            priority=priority,
-            issue_type=_type_of(issue_id) if issue_type is None else issue_type,
-            # Not hash(), which differs from run to run.
-            title=_TITLES[zlib.crc32(issue_id.encode()) % len(_TITLES)] if title is None else title,
-            path=path,
-        )
+            issue_id = self._next_id(_DEFAULT_TYPE if issue_type is None else issue_type)
+        issue = Issue(issue_id, priority, issue_type or "", title or "", path)
         with self._lock:
-            self._made.add(issue_id)
-        return issue
+            self._given.add(issue_id)
+        # Derived only now, when the id is known to be a string.
+        return dataclasses.replace(
+            issue,
+            issue_type=_type_in(issue_id) if issue_type is None else issue_type,
+            title=_title_for(issue_id) if title is None else title,
+        )
 
     def many(
         self,
@@ -101,70 +76,88 @@ class IssueFactory:
         title: str | None = None,
         path: Path | None = None,
     ) -> list[Issue]:
-        """Make `count` issues that differ in their ids. Raises ValueError for a negative count."""
+        """Make `count` issues that share everything given here, each with an id of its own.
+
+        Raises ValueError for a negative count, and what making one raises.
+        """
         if count < 0:
-            raise ValueError(f"many() makes 0 issues or more, not {count}")
+            raise ValueError(f"many() makes no fewer than 0 issues, but was asked for {count}")
         return [
             self(priority=priority, issue_type=issue_type, title=title, path=path) for _ in range(count)
         ]
 
-    def _new_id(self, issue_type: str) -> str:
+    def _next_id(self, prefix: str) -> str:
         with self._lock:
-            issue_id = next(
-                one for number in self._numbers if (one := f"{issue_type}-{number}") not in self._made
-            )
-            self._made.add(issue_id)
-            return issue_id
+            while True:
+                issue_id = f"{prefix}-{self._next_number}"
+                self._next_number += 1
+                if issue_id not in self._given:
+                    return issue_id
 
 
 class WorkerResults:
-    """Makes results by outcome; each takes an issue or an id, and any field of `WorkerResult` by name.
+    """Makes results, one method an outcome.
 
-    Raises TypeError for what is neither an issue nor an id.
+    Each takes an issue or its id, and by name any other field of `WorkerResult`, which then wins over
+    what the outcome says. Raises TypeError for what is neither an issue nor an id, and for a field that
+    does not exist.
     """
 
-    def completed(self, issue: Issue | str, /, **fields: Unpack[ResultFields]) -> WorkerResult:
-        """The work succeeded, on a branch and in a worktree named after the issue."""
-        issue_id = _id_of(issue)
-        name = issue_id.lower()
-        return replace(WorkerResult(issue_id, True, f"issue/{name}", Path("worktrees", name)), **fields)
+    def completed(self, issue: Issue | str, /, **fields: object) -> WorkerResult:
+        """The work succeeded."""
+        return _made("completed", issue, {"success": True}, fields)
 
-    def failed(
-        self, issue: Issue | str, /, error: str = "the tests fail", **fields: Unpack[FailureFields]
-    ) -> WorkerResult:
-        """The work failed. Raises ValueError for an empty error: a failure always says something."""
-        if not error:
-            raise ValueError(f"a failed result needs a text that says why, not {error!r}")
-        return replace(replace(self.completed(issue), success=False, error=error), **fields)
+    def failed(self, issue: Issue | str, /, error: str = "2 tests fail", **fields: object) -> WorkerResult:
+        """The work failed, and `error` says why."""
+        return _made("failed", issue, {"success": False, "error": error}, fields)
 
-    def closed(
-        self, issue: Issue | str, /, reason: str = "already_fixed", **fields: Unpack[ResultFields]
-    ) -> WorkerResult:
-        """The work found that there is nothing to do: a success that asks for the issue to be closed."""
-        closing = replace(
-            self.completed(issue),
-            should_close=True,
-            close_reason=reason,
-            close_status=f"Closed - {reason.replace('_', ' ').title()}",
-        )
-        return replace(closing, **fields)
+    def closed(self, issue: Issue | str, /, reason: str = "already_fixed", **fields: object) -> WorkerResult:
+        """Nothing was left to do: a success that asks for the issue to be closed for `reason`."""
+        closing = {
+            "success": True,
+            "should_close": True,
+            "close_reason": reason,
+            "close_status": f"Closed - {reason.replace('_', ' ').title()}",
+        }
+        return _made("closed", issue, closing, fields)
 
-    def interrupted(self, issue: Issue | str, /, **fields: Unpack[ResultFields]) -> WorkerResult:
-        """A shutdown stopped the work: no success, and to be taken up again by the next run."""
-        stopped = replace(
-            self.completed(issue), success=False, interrupted=True, error="interrupted by a shutdown"
-        )
-        return replace(stopped, **fields)
+    def interrupted(self, issue: Issue | str, /, **fields: object) -> WorkerResult:
+        """A shutdown ended the work: no success, and to be taken up by the next run."""
+        stopped = {"success": False, "interrupted": True, "error": "interrupted by a shutdown"}
+        return _made("interrupted", issue, stopped, fields)
 
 
-def _type_of(issue_id: str) -> str:
+def require_issue_id(issue_id: object, caller: str) -> None:
+    """Raise TypeError unless `issue_id` is a string; `caller` is the method that it was given to."""
+    if not isinstance(issue_id, str):
+        raise TypeError(f"{caller} takes the id of an issue, for example 'BUG-229', not {issue_id!r}")
+
+
+def _made(
+    method: str, issue: Issue | str, outcome: dict[str, object], fields: dict[str, object]
+) -> WorkerResult:
+    unknown = [name for name in fields if name not in _RESULT_FIELDS]
+    if unknown:
+        raise TypeError(f"{method}() has no field {unknown[0]!r}; the fields are {', '.join(_RESULT_FIELDS)}")
+    issue_id = issue.issue_id if isinstance(issue, Issue) else issue
+    if not isinstance(issue_id, str) or not issue_id:
+        raise TypeError(f"{method}() takes an Issue or its id, for example 'BUG-229', not {issue!r}")
+    place = issue_id.lower()
+    # As unchecked as the dataclass itself is: a test may want a result of the wrong kind.
+    values: dict[str, Any] = {
+        "branch_name": f"parallel/{place}",
+        "worktree_path": Path(".worktrees", place),
+        **outcome,
+        **fields,
+    }
+    return WorkerResult(issue_id, **values)
+
+
+def _type_in(issue_id: str) -> str:
     prefix, dash, _ = issue_id.partition("-")
-    return prefix if prefix and dash else _USUAL_TYPE
+    return prefix if dash and prefix.isalpha() else _DEFAULT_TYPE
 
 
-def _id_of(issue: object) -> str:
-    if isinstance(issue, Issue):
-        return issue.issue_id
-    if isinstance(issue, str) and issue:
-        return issue
-    raise TypeError(f"a result is made for an Issue or its id, for example 'BUG-229', not {issue!r}")
+def _title_for(issue_id: str) -> str:
+    digits = "".join(one for one in issue_id if one in "0123456789")
+    return _TITLES[int(digits or 0) % len(_TITLES)]

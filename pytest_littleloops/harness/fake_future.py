@@ -180,8 +180,6 @@ class FakeFuture(Future[T]):
         finally:
             name = threading.current_thread().name
             self._reads.append(FutureRead(reader=name, where=_where(), method=method, raised=raised))
-            # The exception's traceback has this frame: it would keep itself alive.
-            del raised
 
     def _wait(self, method: str, timeout: float | None) -> None:
         """Return when it has ended, or when there is no more time to wait."""

@@ -261,7 +261,7 @@ class ManualExecutor(Executor):
 
 
 def _outcome(body: Callable[[], object]) -> Callable[[FakeFuture[object]], None]:
-    # No frame of the traceback knows the future, and this one forgets the error: nothing holds itself.
+    # Handed on instead of raised through: what a done-callback raises did not happen while handling this.
     try:
         value = body()
     except BaseException as error:

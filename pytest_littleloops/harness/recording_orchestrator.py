@@ -174,7 +174,7 @@ class RecordingOrchestrator:
         if not self._nothing_owed.wait(timeout):
             with self._lock:
                 owed = ", ".join(sorted(self._owed))
-            raise Hang(f"the completion of {owed}", timeout)
+            raise Hang(f"the completions of {owed}", timeout)
 
     def assert_terminal(self, issue_id: str, state: IssueState | str | None = None) -> None:
         """Raise AssertionError unless the queue has this issue in a terminal state, `state` if given.

@@ -52,9 +52,9 @@ class Checks:
             return (yield)
         try:
             outcome = yield
-        except PromiseBroken:
+        except (PromiseBroken, pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
             raise
-        except Exception:
+        except BaseException:  # what pytest.fail() raises is no Exception
             self._tell(item, ledger)
             raise
         ledger.assert_all_terminal()

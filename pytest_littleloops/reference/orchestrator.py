@@ -140,21 +140,22 @@ class Orchestrator:
         # From before the pool can know of it until its completion has returned.
         self._in_flight: dict[str, _Flight] = {}
         self._waiting_p0: _Flight | None = None
-        # What `defer` said no to since an issue last ended. Dictionaries, where the order is seen.
-        self._put_off: dict[str, None] = {}
+        # What defer() said yes to since an issue last ended.
+        self._put_off: set[str] = set()
+        # A dictionary, because its order is that of the messages at the end.
         self._ran: dict[str, None] = {}
         self._cancelled: set[str] = set()
         self._dispatch_errors: dict[str, BaseException] = {}
 
     @property
     def put_off(self) -> tuple[str, ...]:
-        """The issues that `defer` has put back, and that are queued until another issue ends.
+        """The issues that `defer` has put back and that stay queued until another issue ends.
 
-        After `run` those that could not start although nothing was in flight.
+        After `run` those that could not start although nothing was in flight. In the order of adding.
         """
         with self._lock:
             states = self.queue.states()
-            return tuple(one for one in self._put_off if states[one] is IssueState.QUEUED)
+            return tuple(one for one in states if one in self._put_off and states[one] is IssueState.QUEUED)
 
     @property
     def dispatch_errors(self) -> Mapping[str, BaseException]:
@@ -248,7 +249,7 @@ class Orchestrator:
 
     def _run(self) -> int:
         self._stops = []
-        self._put_off = {}
+        self._put_off = set()
         self._dispatch_errors = {}
         self._ran = dict.fromkeys(self._in_flight)
         try:
@@ -264,6 +265,9 @@ class Orchestrator:
     def _work_off(self) -> None:
         while not self._is_stopped():
             self._dispatch()
+            if self._stops:
+                # Heard while dispatching: that note will not wake anybody again.
+                break
             if self._in_flight:
                 self._await_news()
             elif self._is_finished():
@@ -351,12 +355,12 @@ class Orchestrator:
             if flight.issue_id in self._put_off:
                 return True
             # Before the question: what ends while it is asked makes the answer an old one.
-            self._put_off[flight.issue_id] = None
+            self._put_off.add(flight.issue_id)
             in_flight = frozenset(self._in_flight)
         if self._defer(flight.issue, in_flight):
             return True
         with self._lock:
-            self._put_off.pop(flight.issue_id, None)
+            self._put_off.discard(flight.issue_id)
         return False
 
     def _deliver(self, flight: _Flight, result: WorkerResult) -> None:
@@ -399,7 +403,7 @@ class Orchestrator:
                 return
             if flight.cancel_requests:
                 self._cancelled.add(flight.issue_id)
-                self._put_off.pop(flight.issue_id, None)
+                self._put_off.discard(flight.issue_id)
                 mark = self.queue.mark_cancelled
             if mark is not None:
                 self._mark(mark, flight.issue_id)
@@ -423,7 +427,7 @@ class Orchestrator:
         if not is_queued or not self._mark(self.queue.mark_cancelled, issue_id):
             return False
         self._cancelled.add(issue_id)
-        self._put_off.pop(issue_id, None)
+        self._put_off.discard(issue_id)
         return True
 
     def _mark(self, mark: Callable[[str], None], issue_id: str) -> bool:

@@ -19,14 +19,14 @@ import pytest
 from pytest_littleloops.harness.fake_future import (
     FakeFuture,
     FakeFutures,
+    Finishers,
     FutureRead,
     StillPending,
     require_exception,
 )
-from pytest_littleloops.harness.accounts.journal import Journal
-from pytest_littleloops.harness.accounts.liveness import Baseline
-from pytest_littleloops.harness.watching.futures import Observations, ObservedFuture
+from pytest_littleloops.harness.ledger import Ledger
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang
+from pytest_littleloops.reference.model import Issue, WorkerResult
 
 Kind = type[Future[int]]
 both_kinds = pytest.mark.parametrize("kind", [Future, FakeFuture], ids=lambda kind: kind.__name__)
@@ -508,11 +508,11 @@ def test_who_finished_it_and_ended_meanwhile_is_not_overlooked(monkeypatch: pyte
     """A thread that finishes the future just after it was counted is no reason for StillPending."""
     future = FakeFuture[int]()
 
-    def finish_meanwhile(baseline: Baseline) -> tuple[threading.Thread, ...]:
+    def finish_meanwhile(finishers: Finishers) -> bool:
         future.finish(3)
-        return ()
+        return False
 
-    monkeypatch.setattr(Baseline, "later_threads", finish_meanwhile)
+    monkeypatch.setattr(Finishers, "is_anybody_alive", finish_meanwhile)
     assert future.result() == 3
 
 
@@ -580,12 +580,20 @@ def test_asking_the_state_is_no_read(fakes: FakeFutures) -> None:
 
 
 def test_a_watched_future_still_records(fakes: FakeFutures) -> None:
-    """The ledger exchanges the class of a future; the reader is still the caller, not the ledger."""
-    future: FakeFuture[object] = fakes.pending()
-    Observations(Journal()).observe_future(future, 1, "BUG-1")
-    assert isinstance(future, ObservedFuture)
-    future.finish(3)
-    assert future.result() == 3
+    """The ledger reads without being recorded, and what reads through it is still the caller."""
+    future: FakeFuture[WorkerResult] = fakes.pending()
+
+    class Pool:
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], None]) -> Future[WorkerResult]:
+            return future
+
+    ledger = Ledger()
+    ledger.watch(Pool()).submit(Issue("BUG-1"), lambda result: None)
+    assert type(future) is not FakeFuture
+    future.fail(ValueError("no disk"))
+    with pytest.raises(ValueError, match="no disk"):
+        future.result()
+    ledger.close()
     functions = [read.where.partition(" in ")[2] for read in future.reads]
     assert functions == ["test_a_watched_future_still_records"]
 

@@ -186,6 +186,39 @@ class InlinePool:
         return False
 
 
+class AnnouncingQueue(IssueQueue):
+    """A queue that tells which issue was marked interrupted, after that was done."""
+
+    def __init__(self, *issue_ids: str) -> None:
+        super().__init__()
+        self.add_many(Issue(issue_id) for issue_id in issue_ids)
+        self._interrupted: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def mark_interrupted(self, issue_id: str) -> None:
+        """Mark it and tell."""
+        super().mark_interrupted(issue_id)
+        self._interrupted.put(issue_id)
+
+    def next_interrupted(self) -> str:
+        """Wait for the next issue to be marked interrupted."""
+        return self._interrupted.get(timeout=TIMEOUT)
+
+
+def announce_acceptance(pool: WorkerPool, issue_id: str) -> threading.Event:
+    """Give an event that is set when the pool has accepted this issue."""
+    is_accepted = threading.Event()
+    original = pool.submit
+
+    def submit(issue: Issue, *args: Any) -> Any:
+        future = original(issue, *args)
+        if issue.issue_id == issue_id:
+            is_accepted.set()
+        return future
+
+    pool.submit = submit  # type: ignore[method-assign,assignment]
+    return is_accepted
+
+
 class Run:
     """A call of `run` in a thread of its own."""
 
@@ -241,9 +274,14 @@ def kept_handlers() -> Iterator[None]:
 def test_orchestrator_works_off_a_queue(work: Work, start_pool: StartPool) -> None:
     """Every issue is worked on once and completed, and the exit code is 0."""
     issues = queue_of(*(f"BUG-{number}" for number in range(50)))
-    assert Orchestrator(issues, start_pool(work, max_workers=4)).run() == ExitCode.OK == 0
+    assert Orchestrator(issues, start_pool(work, max_workers=4)).run() == ExitCode.OK
     assert sorted(work.begun) == sorted(issues.completed_ids)
     assert issues.completed_count == 50
+
+
+def test_exit_codes_are_those_of_a_shell() -> None:
+    """0 is success, and the numbers of the others do not change: scripts compare them."""
+    assert {code.name: int(code) for code in ExitCode} == {"OK": 0, "FAILED": 1, "STOPPED": 2}
 
 
 def test_orchestrator_ends_at_once_without_issues(hand_pool: HandPool) -> None:
@@ -263,7 +301,7 @@ def test_orchestrator_marks_a_failure(work: Work, start_pool: StartPool) -> None
     """An issue whose work raises is failed, the others are completed, and the exit code is 1."""
     work.raises["BUG-2"] = RuntimeError("worker crashed")
     issues = queue_of("BUG-1", "BUG-2", "BUG-3")
-    assert Orchestrator(issues, start_pool(work)).run() == ExitCode.FAILED == 1
+    assert Orchestrator(issues, start_pool(work)).run() == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "failed", "BUG-3": "completed"}
 
 
@@ -761,7 +799,7 @@ def test_orchestrator_waits_for_a_completion_that_has_begun(hand_pool: HandPool)
 
 
 class Conflicts:
-    """A `defer` function: puts BUG-1 off while anything of `others` is in flight, and notes the questions."""
+    """A `defer` function: puts BUG-1 off while one of `others` is in flight, and notes the questions."""
 
     def __init__(self, *others: str) -> None:
         self.others = set(others)
@@ -788,7 +826,7 @@ def test_orchestrator_asks_again_about_what_was_put_off_when_another_ends(hand_p
     hand_pool.wait_for("BUG-1")
     hand_pool.finish("BUG-1")
     assert run.code() == 0
-    assert orchestrator.put_off == ()
+    assert not orchestrator.put_off
     assert defer.asked == [
         ("BUG-2", []),
         ("BUG-1", ["BUG-2"]),
@@ -820,11 +858,11 @@ def test_orchestrator_hears_of_what_ended_while_it_asked(hand_pool: HandPool) ->
     def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
         if not in_flight:
             return False
-        hand_pool.finish("BUG-2")
+        hand_pool.finish_all()
         return True
 
-    assert Orchestrator(issues, InlineAfter(hand_pool, "BUG-1"), defer=defer).run() == 0
-    assert issues.completed_ids == ["BUG-2", "BUG-1"]
+    assert Orchestrator(issues, hand_pool, defer=defer).run() == 0
+    assert hand_pool.events == ["submit BUG-2", "report BUG-2", "submit BUG-1", "report BUG-1"]
 
 
 def test_orchestrator_tells_what_it_could_not_start(
@@ -902,10 +940,11 @@ def test_orchestrator_cancels_what_waits_in_the_pool(work: Work, start_pool: Sta
     """An issue that the pool has not begun ends cancelled, not interrupted, and costs no exit code."""
     work.hold("BUG-1")
     issues = queue_of("BUG-1", "BUG-2")
-    orchestrator = Orchestrator(issues, start_pool(work, max_workers=1), max_in_flight=2)
-    is_submitted = announce_submission(orchestrator, "BUG-2")
+    pool = start_pool(work, max_workers=1)
+    is_accepted = announce_acceptance(pool, "BUG-2")
+    orchestrator = Orchestrator(issues, pool, max_in_flight=2)
     run = Run(orchestrator)
-    assert is_submitted.wait(TIMEOUT)
+    assert is_accepted.wait(TIMEOUT)
     work.wait_until_running("BUG-1")
     assert orchestrator.cancel("BUG-2") is True
     assert issues.state_of("BUG-2") is IssueState.CANCELLED
@@ -974,7 +1013,7 @@ def test_orchestrator_keeps_a_promise_although_another_request_is_refused(hand_p
 
 
 def test_orchestrator_cancel_tells_how_it_ended_and_not_who_did_it(hand_pool: HandPool) -> None:
-    """If the pool finds nothing to cancel because somebody just did, the issue is cancelled all the same."""
+    """If the pool finds nothing to cancel because somebody just did that, the issue is cancelled."""
 
     def report_first(issue_id: str) -> bool:
         hand_pool.report(interrupted(issue_id))
@@ -1020,7 +1059,7 @@ def test_orchestrator_cancels_what_is_about_to_start(
     orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
     assert orchestrator.run() == 0
     assert issues.states() == {"BUG-229": "cancelled"}
-    assert orchestrator.put_off == ()
+    assert not orchestrator.put_off
     assert work.begun == []
 
 
@@ -1044,7 +1083,7 @@ def test_orchestrator_cancels_what_was_put_off(hand_pool: HandPool) -> None:
     run = Run(orchestrator)
     hand_pool.wait_for("BUG-2")
     assert orchestrator.cancel("BUG-1") is True
-    assert orchestrator.put_off == ()
+    assert not orchestrator.put_off
     hand_pool.finish("BUG-2")
     assert run.code() == 0
     assert issues.state_of("BUG-1") is IssueState.CANCELLED
@@ -1111,15 +1150,499 @@ def test_orchestrator_counts_a_foreign_cancellation_as_a_failure(hand_pool: Hand
 def test_orchestrator_stop_interrupts_all_but_what_runs(work: Work, start_pool: StartPool) -> None:
     """What runs is waited for and completed; what waits in the pool and in the queue is interrupted."""
     work.hold("BUG-1")
-    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
-    orchestrator = Orchestrator(issues, start_pool(work, max_workers=1), max_in_flight=2)
-    is_submitted = announce_submission(orchestrator, "BUG-2")
+    issues = AnnouncingQueue("BUG-1", "BUG-2", "BUG-3")
+    pool = start_pool(work, max_workers=1)
+    is_accepted = announce_acceptance(pool, "BUG-2")
+    orchestrator = Orchestrator(issues, pool, max_in_flight=2)
     run = Run(orchestrator)
-    assert is_submitted.wait(TIMEOUT)
+    assert is_accepted.wait(TIMEOUT)
     work.wait_until_running("BUG-1")
     orchestrator.stop()
-    assert wait_for_state(issues, "BUG-2", IssueState.INTERRUPTED)
+    assert [issues.next_interrupted(), issues.next_interrupted()] == ["BUG-3", "BUG-2"]
     work.release_all()
-    assert run.code() == ExitCode.STOPPED == 2
+    assert run.code() == ExitCode.STOPPED
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted", "BUG-3": "interrupted"}
     assert work.begun == ["BUG-1"]
+
+
+def test_orchestrator_stop_marks_a_failure_that_it_waited_for(hand_pool: HandPool) -> None:
+    """What ran when the stop came ends by its own result, also if that is a failure."""
+    hand_pool.on_cancel = lambda issue_id: False
+    issues = AnnouncingQueue("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, hand_pool, max_in_flight=1)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    orchestrator.stop()
+    assert issues.next_interrupted() == "BUG-2"
+    hand_pool.wait_for()
+    hand_pool.report(failed("BUG-1"))
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "interrupted"}
+
+
+def test_orchestrator_stop_before_a_run_stops_it(hand_pool: HandPool) -> None:
+    """A stop that comes a moment too early is not lost: the run starts nothing. The next one does."""
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool)
+    orchestrator.stop()
+    assert orchestrator.run() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "interrupted"}
+    issues.requeue("BUG-1")
+    hand_pool.finish_all()
+    assert orchestrator.run() == 0
+
+
+def test_orchestrator_stop_holds_between_two_submissions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that comes while an issue is handed over lets no second one follow, and is heard at once."""
+    monkeypatch.setattr(orchestrator_module, "POLL_SECONDS", 10 * TIMEOUT)
+
+    class StoppingPool(HandPool):
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            super().submit(issue, on_complete)
+            orchestrator.stop()
+
+    issues = queue_of("BUG-1", "BUG-2")
+    pool = StoppingPool()
+    orchestrator = Orchestrator(issues, pool)
+    assert Run(orchestrator).code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+    assert pool.events == ["submit BUG-1", "report BUG-1"]
+
+
+def test_orchestrator_stop_interrupts_a_p0_that_waits_for_its_turn(hand_pool: HandPool) -> None:
+    """A P0 that was taken and not started ends interrupted."""
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, p0_sequential=True)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    issues.add(Issue("BUG-8", "P0"))
+    hand_pool.wait_for()
+    orchestrator.stop()
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-8": "interrupted"}
+
+
+def test_orchestrator_stop_interrupts_what_was_put_off(hand_pool: HandPool) -> None:
+    """An issue put off is queued, so it ends interrupted, and is not put off any more."""
+    issues = queue_of("BUG-2", "BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, defer=Conflicts("BUG-2"))
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-2")
+    orchestrator.stop()
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-2": "interrupted", "BUG-1": "interrupted"}
+    assert not orchestrator.put_off
+
+
+def test_orchestrator_stop_interrupts_what_comes_back_meanwhile(hand_pool: HandPool) -> None:
+    """An issue that its completion requeues after the stop is not started again, and not left queued."""
+    hand_pool.on_cancel = lambda issue_id: False
+    issues = AnnouncingQueue("BUG-1", "BUG-2")
+    orchestrator = Retrying(issues, hand_pool, max_in_flight=1)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    orchestrator.stop()
+    assert issues.next_interrupted() == "BUG-2"
+    hand_pool.report(failed("BUG-1"))
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+
+
+def test_orchestrator_stop_survives_a_pool_that_cannot_cancel(
+    hand_pool: HandPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `pool.cancel` raises during a stop is logged; the issue is waited for as if it ran."""
+    error = OSError("connection lost")
+    is_asked = threading.Event()
+
+    def refuse(issue_id: str) -> bool:
+        is_asked.set()
+        raise error
+
+    hand_pool.on_cancel = refuse
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    orchestrator.stop()
+    assert is_asked.wait(TIMEOUT)
+    hand_pool.finish("BUG-1")
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "completed"}
+    assert caplog.messages == ["the pool could not cancel BUG-1: OSError('connection lost')"]
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[1] is error
+
+
+def test_orchestrator_stop_gives_up_on_what_a_pool_lost(hand_pool: HandPool) -> None:
+    """A stopped run does not wait for ever either for a pool that is idle."""
+    hand_pool.on_cancel = lambda issue_id: False
+    issues = AnnouncingQueue("BUG-1", "BUG-2")
+    orchestrator = Orchestrator(issues, hand_pool, max_in_flight=1)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    orchestrator.stop()
+    assert issues.next_interrupted() == "BUG-2"
+    hand_pool.claims_idle = True
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "failed", "BUG-2": "interrupted"}
+
+
+def test_orchestrator_second_stop_ends_the_run_at_once(
+    work: Work, start_pool: StartPool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What still runs is interrupted and the run over; its completion comes later and changes nothing."""
+    work.hold("BUG-1")
+    issues = queue_of("BUG-1", "BUG-2")
+    pool = start_pool(work, max_workers=1)
+    orchestrator = Orchestrator(issues, pool)
+    run = Run(orchestrator)
+    work.wait_until_running("BUG-1")
+    orchestrator.stop()
+    orchestrator.stop()
+    assert run.code() == ExitCode.STOPPED
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+    work.release_all()
+    assert pool.drain(TIMEOUT)
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+    assert caplog.messages == ["BUG-1: a completion came that was not owed; it changes nothing"]
+    assert pool.callback_errors == ()
+
+
+@pytest.mark.parametrize("error", [None, OSError("disk full")], ids=["too-late", "raises"])
+def test_orchestrator_second_stop_overtakes_a_completion(
+    work: Work, start_pool: StartPool, caplog: pytest.LogCaptureFixture, error: OSError | None
+) -> None:
+    """A completion that is being heard when the run is given up marks nothing; its own errors are kept."""
+    issues = queue_of("BUG-1")
+    pool = start_pool(work)
+    orchestrator = Slow(issues, pool)
+    orchestrator.error = error
+    run = Run(orchestrator)
+    assert orchestrator.is_called.wait(TIMEOUT)
+    orchestrator.stop()
+    orchestrator.stop()
+    assert run.code() == ExitCode.STOPPED
+    orchestrator.may_mark.set()
+    assert pool.drain(TIMEOUT)
+    assert issues.states() == {"BUG-1": "interrupted"}
+    if error is None:
+        reason = "BUG-1 cannot go from interrupted to completed; requeue it first"
+        assert caplog.messages == [f"BUG-1: its completion came too late: {reason}"]
+        assert pool.callback_errors == ()
+    else:
+        assert pool.callback_errors == (("BUG-1", error),)
+
+
+# Signals
+
+
+class Signalled(Orchestrator):
+    """Tells of each signal that it has heard."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._heard = threading.Semaphore(0)
+
+    def _on_signal(self, *args: Any) -> None:
+        super()._on_signal(*args)
+        self._heard.release()
+
+    def send(self, signum: int) -> None:
+        """Send the signal to this process and return when it was heard."""
+        os.kill(os.getpid(), signum)
+        assert self._heard.acquire(timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_ends_interrupted_on_a_signal(
+    work: Work, start_pool: StartPool, signum: signal.Signals
+) -> None:
+    """SIGINT and SIGTERM let what runs end and interrupt the rest; the exit code is that of a shell."""
+    issues = queue_of("BUG-1", "BUG-2", "BUG-3")
+
+    def process(issue: Issue) -> WorkerResult:
+        orchestrator.send(signum)
+        return work(issue)
+
+    orchestrator = Signalled(issues, start_pool(process, max_workers=1), max_in_flight=1)
+    assert orchestrator.run() == 128 + signum
+    assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted", "BUG-3": "interrupted"}
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_second_signal_ends_the_run_at_once(work: Work, start_pool: StartPool) -> None:
+    """With the second signal the run does not wait for what runs; the first one is the exit code."""
+    work.hold("BUG-1")
+    issues = queue_of("BUG-1", "BUG-2")
+
+    def process(issue: Issue) -> WorkerResult:
+        orchestrator.send(signal.SIGTERM)
+        orchestrator.send(signal.SIGINT)
+        return work(issue)
+
+    pool = start_pool(process, max_workers=1)
+    orchestrator = Signalled(issues, pool, max_in_flight=1)
+    assert orchestrator.run() == 128 + signal.SIGTERM
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+    work.release_all()
+    assert pool.drain(TIMEOUT)
+    assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_puts_handlers_of_signals_back(work: Work, start_pool: StartPool) -> None:
+    """During the run the handlers are its own, afterwards those from before, also after an exception."""
+
+    def own(signum: int, frame: object) -> None:
+        """Do nothing."""
+
+    signal.signal(signal.SIGINT, own)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    during: list[object] = []
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        during.extend(signal.getsignal(signum) for signum in SIGNALS)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        Orchestrator(queue_of("BUG-1"), start_pool(work), defer=defer).run()
+    assert own not in during
+    assert signal.SIG_IGN not in during
+    assert [signal.getsignal(signum) for signum in SIGNALS] == [own, signal.SIG_IGN]
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_touches_no_handler_outside_the_main_thread(work: Work, start_pool: StartPool) -> None:
+    """In another thread a run leaves signals to the program, and works all the same."""
+    before = [signal.getsignal(signum) for signum in SIGNALS]
+    during: list[object] = []
+
+    def process(issue: Issue) -> WorkerResult:
+        during.extend(signal.getsignal(signum) for signum in SIGNALS)
+        return work(issue)
+
+    assert Run(Orchestrator(queue_of("BUG-1"), start_pool(process))).code() == 0
+    assert during == before
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_touches_no_handler_that_it_could_not_put_back(
+    work: Work, start_pool: StartPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that was not set by Python, for which `getsignal` gives None, stays in place."""
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    set_by_run: list[int] = []
+
+    def set_handler(signum: int, handler: Any) -> Any:
+        set_by_run.append(signum)
+
+    monkeypatch.setattr(
+        signal, "getsignal", lambda signum: None if signum == signal.SIGTERM else handlers[signum]
+    )
+    monkeypatch.setattr(signal, "signal", set_handler)
+    assert Orchestrator(queue_of("BUG-1"), start_pool(work)).run() == 0
+    assert set_by_run == [signal.SIGINT, signal.SIGINT]
+
+
+@pytest.mark.usefixtures("kept_handlers")
+def test_orchestrator_hears_a_signal_in_the_last_moment(hand_pool: HandPool) -> None:
+    """A signal that comes after the run has found everything done is in the exit code, not swallowed."""
+
+    class LastMomentQueue(IssueQueue):
+        def empty(self) -> bool:
+            is_empty = super().empty()
+            if is_empty and self.completed_count == 1:
+                signal.raise_signal(signal.SIGTERM)
+                self.add(Issue("BUG-2"))
+            return is_empty
+
+    issues = LastMomentQueue()
+    issues.add(Issue("BUG-1"))
+    hand_pool.finish_all()
+    assert Orchestrator(issues, hand_pool).run() == 128 + signal.SIGTERM
+    assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted"}
+
+
+# A pool of its own
+
+
+def test_orchestrator_starts_a_pool_and_shuts_it_down(work: Work) -> None:
+    """A pool that was not started is started for the run, and has no thread left after it."""
+    pool = WorkerPool(work)
+    issues = queue_of("BUG-1", "BUG-2")
+    assert Orchestrator(issues, pool).run() == 0
+    assert pool.is_started
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("issue-worker")]
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(Issue("BUG-3"))
+
+
+def test_orchestrator_leaves_a_started_pool_to_its_owner(work: Work, start_pool: StartPool) -> None:
+    """A pool that was started before accepts work after the run."""
+    pool = start_pool(work)
+    Orchestrator(queue_of("BUG-1"), pool).run()
+    assert pool.submit(Issue("BUG-2")).result(TIMEOUT).success
+
+
+def test_orchestrator_second_stop_does_not_wait_for_a_pool_that_it_started(work: Work) -> None:
+    """The pool is shut down without waiting for what hangs in it."""
+    work.hold("BUG-1")
+    issues = queue_of("BUG-1")
+    pool = WorkerPool(work)
+    orchestrator = Orchestrator(issues, pool)
+    run = Run(orchestrator)
+    work.wait_until_running("BUG-1")
+    orchestrator.stop()
+    orchestrator.stop()
+    assert run.code() == ExitCode.STOPPED
+    assert pool.active_count == 1
+    work.release_all()
+    pool.shutdown()
+    assert issues.states() == {"BUG-1": "interrupted"}
+
+
+def test_orchestrator_shuts_its_pool_down_after_an_exception(work: Work) -> None:
+    """However the run ends, the pool that it started is shut down, and what runs in it is marked."""
+    pool = WorkerPool(work)
+    issues = queue_of("BUG-1", "BUG-2")
+
+    def defer(issue: Issue, in_flight: frozenset[str]) -> bool:
+        if issue.issue_id == "BUG-2":
+            raise SystemExit
+        return False
+
+    with pytest.raises(SystemExit):
+        Orchestrator(issues, pool, defer=defer).run()
+    assert pool.active_count == 0
+    assert issues.states() == {"BUG-1": "completed", "BUG-2": "failed"}
+
+
+def test_orchestrator_takes_nothing_for_a_pool_that_does_not_start(work: Work) -> None:
+    """What `start` raises gets through, every issue is still queued, and the orchestrator not blocked."""
+    pool = WorkerPool(work)
+    pool.shutdown()
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, pool)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="this WorkerPool was shut down; make a new one"):
+            orchestrator.run()
+    assert issues.states() == {"BUG-1": "queued"}
+
+
+# Misuse
+
+
+def test_orchestrator_runs_once_at_a_time(hand_pool: HandPool) -> None:
+    """A second `run` beside the first is refused, and disturbs it not."""
+    orchestrator = Orchestrator(queue_of("BUG-1"), hand_pool)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    with pytest.raises(RuntimeError, match=r"already in run\(\); wait for it, or make another"):
+        orchestrator.run()
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+
+
+class NoPool:
+    """Has a method too few for a pool."""
+
+    active_count = 0
+
+    def submit(self, issue: Issue) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"queue": ["BUG-1"]}, TypeError, r"queue must be an IssueQueue, not \['BUG-1'\]"),
+        ({"pool": NoPool()}, TypeError, "pool must have submit, cancel and active_count; .* has no cancel"),
+        ({"max_in_flight": 0}, ValueError, "max_in_flight must be at least 1, not 0"),
+        ({"max_in_flight": 1.5}, TypeError, r"max_in_flight must be an integer, not 1\.5"),
+        ({"max_in_flight": True}, TypeError, "max_in_flight must be an integer, not True"),
+        (
+            {"defer": "BUG-1"},
+            TypeError,
+            r"defer must be callable as defer\(issue, in_flight\), not 'BUG-1'",
+        ),
+    ],
+    ids=["queue", "pool", "too-small", "no-integer", "boolean", "defer"],
+)
+def test_orchestrator_refuses_wrong_arguments(
+    hand_pool: HandPool, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """The message says what is wanted and what was given."""
+    with pytest.raises(error, match=message):
+        Orchestrator(**{"queue": IssueQueue(), "pool": hand_pool, **arguments})
+
+
+# Logging
+
+
+def test_orchestrator_logs_where_it_is_told(work: Work, caplog: pytest.LogCaptureFixture) -> None:
+    """With a logger of one's own nothing appears elsewhere."""
+    logger = logging.getLogger("ours")
+    pool = WorkerPool(work)
+    pool.start()
+    pool.shutdown()
+    Orchestrator(queue_of("BUG-1"), pool, logger=logger).run()
+    assert [record.name for record in caplog.records] == ["ours"]
+
+
+def test_orchestrator_survives_its_logger(work: Work) -> None:
+    """A logger that raises costs no issue its mark."""
+
+    class RaisingHandler(logging.Handler):
+        count = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.count += 1
+            raise OSError("log is full")
+
+    handler = RaisingHandler()
+    logger = logging.Logger("raises")
+    logger.addHandler(handler)
+    pool = WorkerPool(work)
+    pool.start()
+    pool.shutdown()
+    issues = queue_of("BUG-1", "BUG-2")
+    assert Orchestrator(issues, pool, logger=logger).run() == ExitCode.FAILED
+    assert issues.failed_ids == ["BUG-1", "BUG-2"]
+    assert handler.count == 2
+
+
+# All at once
+
+
+def test_orchestrator_loses_nothing_while_everything_happens_at_once(
+    work: Work, start_pool: StartPool
+) -> None:
+    """With failures, cancellations and additions from other threads every issue ends in one state."""
+    ids = [f"BUG-{number}" for number in range(200)]
+    work.raises.update({issue_id: RuntimeError("worker crashed") for issue_id in ids[::7]})
+    issues = IssueQueue()
+    issues.add_many(Issue(issue_id, f"P{number % 6}") for number, issue_id in enumerate(ids[:100]))
+    orchestrator = Orchestrator(
+        issues, start_pool(work, max_workers=4), max_in_flight=8, p0_sequential=True
+    )
+    promised: list[str] = []
+
+    def cancel() -> None:
+        promised.extend(issue_id for issue_id in ids[::3] if orchestrator.cancel(issue_id))
+
+    def add() -> None:
+        issues.add_many(Issue(issue_id) for issue_id in ids[100:])
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (cancel, add)]
+    run = Run(orchestrator)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    codes = [run.code(), Run(orchestrator).code()]
+    assert set(codes) <= {ExitCode.OK, ExitCode.FAILED}
+    assert sorted(issues.cancelled_ids) == sorted(promised)
+    assert issues.completed_count + issues.failed_count + issues.cancelled_count == 200
+    assert set(issues.failed_ids) == set(work.begun) & set(ids[::7])

@@ -354,10 +354,11 @@ def test_pool_threads_refuse_work_after_their_shutdown(work: GatedWork) -> None:
 def test_pool_threads_tell_which_were_started(work: GatedWork) -> None:
     """The threads are known while they live and after they were joined."""
     threads = IssueThreads(1)
-    assert len(threads.threads) == 0
+    before = threads.threads
     future = SubmissionFuture(Issue("BUG-229"))
     assert threads.submit(Work(work, future, OwnCalls())) is future
     work.gate.set()
     assert future.result(TIMEOUT).success
     threads.shutdown(wait=True)
+    assert before == ()
     assert [thread.is_alive() for thread in threads.threads] == [False]

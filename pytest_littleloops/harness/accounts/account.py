@@ -23,6 +23,8 @@ class Finding:
     """Completes the sentence that begins with the issue's id."""
     note: str = ""
     """The fact that decided it, if the timeline does not show it."""
+    at: Entry | None = None
+    """The entry that the note explains; the last one if None."""
 
 
 class Submission:

@@ -27,9 +27,10 @@ def lost_issues(books: Books, liveness: Liveness) -> Iterator[Finding]:
 
 def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
     if account.raised is not None:
-        return _lost("LL103", account, _what_became_of_the_raise(account, account.raised))
+        note = _what_became_of_the_raise(account, account.raised)
+        return _lost("LL103", account, note, at=account.raised)
     if account.rejection is not None and not account.unsettled():
-        return _lost("LL104", account, "submit raised, and nobody put its state right")
+        return _diagnose_rejected(account, account.rejection, books)
     owed = account.unsettled()
     if owed:
         return _diagnose_owed(account, owed[0], books, liveness)
@@ -55,7 +56,7 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         if submission.handled is not None:
             is_caught = submission.handled.kind is Kind.HANDLER_RETURNED
             there = "and it was caught there" if is_caught else "and nobody caught it"
-            return _lost("LL102", account, f"{there}; {never}")
+            return _lost("LL102", account, f"{there}; {never}", at=submission.handled)
         if submission.ended_in_shutdown:
             return _lost("LL105", account, f"the shutdown ended its future; {never}")
         if not liveness.is_quiet:
@@ -69,9 +70,10 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         return _lost("LL102", account, f"the work on it returned; {completion} was never called")
     if account.exited is not None:
         return _lost("LL106", account, f"its worker raised {account.exited.detail}")
-    dead = next((entry for entry in books.exits if not entry.thread.is_alive()), None)
-    if dead is not None and liveness.is_quiet:
-        return _lost("LL106", account, f"{dead.thread.name} died of {dead.detail} and nobody took over")
+    dead = {entry.thread.name: entry for entry in books.exits if not entry.thread.is_alive()}
+    if dead and liveness.is_quiet:
+        what = next(iter(dead.values())).detail
+        return _lost("LL106", account, f"{', '.join(dead)} died of {what}, and nobody took over")
     if not liveness.is_quiet:
         return _in_flight(account, f"{liveness.busy[0].name} is still at work")
     if books.shutdown is not None:
@@ -91,8 +93,19 @@ def _what_became_of_the_raise(account: Account, raised: Entry) -> str:
     return f"{what} where the completion was called: in {place.function}, {place}"
 
 
-def _lost(code: str, account: Account, note: str) -> Finding:
-    return Finding(code=code, issue_id=account.issue_id, claim=LOST, note=note)
+def _diagnose_rejected(account: Account, rejection: Entry, books: Books) -> Finding:
+    submission = books.submissions[rejection.submission]
+    if submission.handled is not None:
+        # The work was over before submit returned, and what its done-callback raised left through submit.
+        never = f"it left through submit; {submission.completion or 'the completion'} was never called"
+        return _lost("LL102", account, never, at=submission.handled)
+    is_ghost = ("LL104", account.issue_id, 0) in books.findings
+    note = "nobody put its state right" + (", and it was run all the same" if is_ghost else "")
+    return _lost("LL104", account, note, at=rejection)
+
+
+def _lost(code: str, account: Account, note: str, *, at: Entry | None = None) -> Finding:
+    return Finding(code=code, issue_id=account.issue_id, claim=LOST, note=note, at=at)
 
 
 def _in_flight(account: Account, note: str) -> Finding:

@@ -26,7 +26,7 @@ _PHRASES = {
     Kind.WORKED: "work returned",
     Kind.WORK_RAISED: "work raised {detail}",
     Kind.WORK_EXITED: "work raised {detail}",
-    Kind.FUTURE_RESOLVED: "future resolved",
+    Kind.FUTURE_RESOLVED: "future resolved{detail}",
     Kind.FUTURE_FAILED: "future failed with {detail}",
     Kind.FUTURE_CANCELLED: "future cancelled",
     Kind.READ_RAISED: "{detail}",
@@ -72,9 +72,8 @@ class Timeline:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
-    def lines(self, note: str = "") -> list[str]:
-        """The lines of a message, `note` under the last step that it explains."""
-        head = f"  {self.issue_id}  {self.state}"
+    def lines(self, note: str = "", at: int | None = None) -> list[str]:
+        """The lines of a message, with `note` under the step `at`, or the last one before it."""
         shown = self.steps
         left_out = len(shown) - _SHOWN_STEPS
         if left_out > 0:
@@ -82,7 +81,9 @@ class Timeline:
         number_width = max((len(str(step.number)) for step in shown), default=1)
         thread_width = max((len(step.entry.thread.name) for step in shown), default=1)
         what_width = min(max((len(step.what) for step in shown), default=1), 64)
-        lines = [head]
+        lines = [f"  {self.issue_id}  {self.state}"]
+        explained = [step for step in shown if at is None or step.number <= at][-1:]
+        indent = " " * (4 + len("step ") + number_width + 2)
         for position, step in enumerate(shown):
             if left_out > 0 and position == _SHOWN_STEPS // 2:
                 lines.append(f"    ... {left_out} steps left out")
@@ -92,8 +93,8 @@ class Timeline:
                 f"{step.what:<{what_width}}  {place}"
             )
             lines.append(line.rstrip())
-        if note:
-            lines.append(" " * (4 + len("step ") + number_width + 2) + note)
+            if note and [step] == explained:
+                lines.append(indent + note)
         return lines
 
 
@@ -132,13 +133,14 @@ def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], o
         named += f" and {len(ids) - _SHOWN_ISSUES} more"
     share = "" if rule.code.startswith("LL4") else f" ({len(ids)} of {of} issues)"
     lines = [f"{rule}: {named}{share} {group[0].claim}"]
-    notes = {finding.issue_id: finding.note for finding in reversed(group)}
+    firsts = {finding.issue_id: finding for finding in reversed(group)}
     shown = {one: states.get(one, "unknown") for one in ids[:_SHOWN_ISSUES]}
     for timeline in timelines(journal, shown):
+        finding = firsts[timeline.issue_id]
         if timeline.steps:
-            lines += timeline.lines(notes[timeline.issue_id])
-        elif notes[timeline.issue_id]:
-            lines.append(f"  {timeline.issue_id}  {notes[timeline.issue_id]}")
+            lines += timeline.lines(finding.note, journal.step_of(finding.at))
+        elif finding.note:
+            lines.append(f"  {timeline.issue_id}  {finding.note}")
     if len(ids) > _SHOWN_ISSUES:
         lines.append(f"  ... {len(ids) - _SHOWN_ISSUES} more: {', '.join(ids[_SHOWN_ISSUES:][:20])}")
     lines.append(f"  next: {rule.remedy}")

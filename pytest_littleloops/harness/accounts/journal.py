@@ -114,20 +114,34 @@ class Journal:
             )
         )
 
+    def step_of(self, entry: Entry | None) -> int | None:
+        """The position of an entry, counted from 1, or None."""
+        numbered = enumerate(self.entries, start=1)
+        return next((step for step, one in numbered if one is entry), None)
+
     def place_of(self, frame: FrameType | None) -> Place | None:
         """The innermost line of the user's code on the stack of `frame`."""
         while frame is not None and not is_user_code(frame.f_code):
             frame = frame.f_back
         return None if frame is None else self._place(frame.f_code, frame.f_lineno)
 
-    def place_of_raise(self, traceback: TracebackType | None) -> Place | None:
-        """The innermost line of the user's code through which an exception passed."""
+    def place_of_raise(self, traceback: TracebackType | None, *, outermost: bool = False) -> Place | None:
+        """The innermost line of the user's code through which an exception passed, or the outermost."""
         place = None
         while traceback is not None:
             if is_user_code(traceback.tb_frame.f_code):
                 place = self._place(traceback.tb_frame.f_code, traceback.tb_lineno)
+                if outermost:
+                    break
             traceback = traceback.tb_next
         return place
+
+    def place_of_function(self, function: object) -> Place | None:
+        """The first line of a function of the user's, for what only the standard library calls."""
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        if not isinstance(code, CodeType) or not is_user_code(code):
+            return None
+        return self._place(code, code.co_firstlineno)
 
     def _place(self, code: CodeType, line: int) -> Place:
         place = self._places.get((code, line))

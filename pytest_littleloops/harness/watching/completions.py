@@ -32,6 +32,7 @@ class ObservedCall:
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Call the function, surrounded."""
+        __tracebackhide__ = True
         return self._around(self._function, args, kwargs)
 
     def __reduce__(self) -> tuple[Callable[[object], object], tuple[object]]:
@@ -112,6 +113,7 @@ def complete(
     A completion that calls another one for the same issue (a pool that calls what an orchestrator
     offers, both watched) is one completion.
     """
+    __tracebackhide__ = True
     journal = observations.journal
     for value in (*args, *kwargs.values()):
         # Text may be anything, an error's too; only an object that carries an id speaks of an issue.

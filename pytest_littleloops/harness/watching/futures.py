@@ -30,7 +30,9 @@ def observe_future(observations: Observations, future: Future[object], number: i
     observations.futures[number] = future
     if isinstance(future, ObservedFuture):
         return
-    ended = functools.partial(_note_end, observations.journal, number, issue_id)
+    # Of a future that has ended already, nobody knows in which thread.
+    when = " before submit returned" if future.done() else ""
+    ended = functools.partial(_note_end, observations.journal, number, issue_id, when)
     # The first done-callback of a new future: its end is noted before anybody handles it.
     Future.add_done_callback(future, ended)
     try:
@@ -61,6 +63,7 @@ class ObservedFuture(Future[object]):
 
     def result(self, timeout: float | None = None) -> object:
         """What the future's own `result` gives; a raise is noted with the line that asked."""
+        __tracebackhide__ = True
         try:
             return super().result(timeout)
         except BaseException as error:
@@ -70,6 +73,7 @@ class ObservedFuture(Future[object]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the future's own `exception` gives; an exception is noted with the line that asked."""
+        __tracebackhide__ = True
         try:
             error = super().exception(timeout)
         except BaseException as raised:
@@ -105,16 +109,16 @@ def _observed_class(original: type) -> type[ObservedFuture]:
     return observed
 
 
-def _note_end(journal: Journal, number: int, issue_id: str, future: Future[object]) -> None:
+def _note_end(journal: Journal, number: int, issue_id: str, when: str, future: Future[object]) -> None:
     if future.cancelled():
         journal.append(Kind.FUTURE_CANCELLED, issue_id, number)
         return
     # The base class's own method: neither an observed nor a fake future may count this as a read.
     error = Future.exception(future)
     if error is None:
-        journal.append(
-            Kind.FUTURE_RESOLVED, issue_id, number, detail=outcome_word((Future.result(future),), {})
-        )
+        outcome = outcome_word((Future.result(future),), {})
+        said = f" with a {outcome} result{when}"
+        journal.append(Kind.FUTURE_RESOLVED, issue_id, number, detail=said)
     else:
         place = journal.place_of_raise(error.__traceback__)
         journal.append(Kind.FUTURE_FAILED, issue_id, number, detail=error_text(error), place=place)
@@ -123,12 +127,13 @@ def _note_end(journal: Journal, number: int, issue_id: str, future: Future[objec
 def _handle(
     callback: Callable[[Future[object]], object], handling: _Handling, future: Future[object]
 ) -> None:
+    __tracebackhide__ = True
     reads = handling.reads_that_raised
     name = function_name(callback)
     try:
         callback(future)
     except BaseException as error:
-        place = handling.observations.journal.place_of_raise(error.__traceback__)
+        place = handling.observations.journal.place_of_raise(error.__traceback__, outermost=True)
         handling.observations.journal.append(
             Kind.HANDLER_RAISED if isinstance(error, Exception) else Kind.HANDLER_EXITED,
             handling.issue_id,

@@ -76,12 +76,14 @@ class Roles:
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         """Surrounds the process function: when it began on an issue, and how it ended."""
+        __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
         with self._outermost("work") as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
             with self._observations.own_work():
-                self._journal.append(Kind.RUNNING, issue_id)
+                place = self._journal.place_of_function(call)
+                self._journal.append(Kind.RUNNING, issue_id, place=place)
                 try:
                     result = call(*args, **kwargs)
                 except BaseException as error:
@@ -101,12 +103,14 @@ class Roles:
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         """Surrounds a completion that the object keeps or is."""
+        __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
         return complete(self._observations, 0, issue_id, self._lifecycle, call, args, kwargs)
 
     def _submitted(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
         with self._outermost("submitted") as is_outermost:
             if issue_id is None or not is_outermost:
@@ -124,6 +128,7 @@ class Roles:
     def _started(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         with self._outermost("started") as is_outermost:
             item = call(*args, **kwargs)
             issue_id = find_issue_id(item, self._lifecycle.issue_id) if is_outermost else None
@@ -139,6 +144,7 @@ class Roles:
         args: tuple[object, ...],
         kwargs: dict[str, object],
     ) -> object:
+        __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
         with self._outermost("marked") as is_outermost:
             if issue_id is None or not is_outermost:
@@ -154,6 +160,7 @@ class Roles:
     def _dispatched(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         with self._outermost("dispatched") as is_outermost:
             if not is_outermost:
                 return call(*args, **kwargs)
@@ -188,6 +195,7 @@ class Roles:
     def _cancel(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
         with self._outermost("cancel") as is_outermost:
             if issue_id is not None and is_outermost:
@@ -197,6 +205,7 @@ class Roles:
     def _shutdown(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         with self._outermost("shutdown") as is_outermost:
             if not is_outermost:
                 return call(*args, **kwargs)
@@ -218,6 +227,7 @@ class Roles:
         args: tuple[object, ...],
         kwargs: dict[str, object],
     ) -> object:
+        __tracebackhide__ = True
         before = self._observations.accepted
         with self._outermost("idle") as is_outermost:
             answer = call(*args, **kwargs)

@@ -103,6 +103,7 @@ class Watcher:
     def _born(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
+        __tracebackhide__ = True
         future = call(*args, **kwargs)
         if isinstance(future, Future):
             observe_born(self._observations, future)
@@ -174,6 +175,7 @@ def _surrounded(original: type, name: str, around: Around, made: list[type]) -> 
         return property(read_stored, write_stored)
 
     def method(self: object, *args: object, **kwargs: object) -> object:
+        __tracebackhide__ = True
         return around(self, getattr(super(made[0], self), name), args, kwargs)
 
     return functools.update_wrapper(method, getattr(original, name))
