@@ -52,20 +52,21 @@ class IssueFactory:
     ) -> Issue:
         """Make one issue. Its type is that of its id (FEAT of `FEAT-7`), its title depends on its id alone.
 
-        Raises what `Issue` raises: TypeError if the id is no string, ValueError if it is empty or the
-        priority unknown.
+        Raises TypeError if the id is no string, ValueError if it is empty or the priority unknown.
         """
         if issue_id is None:
             issue_id = self._next_id(_DEFAULT_TYPE if issue_type is None else issue_type)
-        issue = Issue(issue_id, priority, issue_type or "", title or "", path)
-        with self._lock:
-            self._given.add(issue_id)
-        # Derived only now, when the id is known to be a string.
-        return dataclasses.replace(
-            issue,
+        require_issue_id(issue_id, "make_issue()")
+        issue = Issue(
+            issue_id,
+            priority=priority,
             issue_type=_type_in(issue_id) if issue_type is None else issue_type,
             title=_title_for(issue_id) if title is None else title,
+            path=path,
         )
+        with self._lock:
+            self._given.add(issue_id)
+        return issue
 
     def many(
         self,
@@ -111,7 +112,9 @@ class WorkerResults:
         """The work failed, and `error` says why."""
         return _made("failed", issue, {"success": False, "error": error}, fields)
 
-    def closed(self, issue: Issue | str, /, reason: str = "already_fixed", **fields: object) -> WorkerResult:
+    def closed(
+        self, issue: Issue | str, /, reason: str = "already_fixed", **fields: object
+    ) -> WorkerResult:
         """Nothing was left to do: a success that asks for the issue to be closed for `reason`."""
         closing = {
             "success": True,
@@ -138,7 +141,7 @@ def _made(
 ) -> WorkerResult:
     unknown = [name for name in fields if name not in _RESULT_FIELDS]
     if unknown:
-        raise TypeError(f"{method}() has no field {unknown[0]!r}; the fields are {', '.join(_RESULT_FIELDS)}")
+        raise TypeError(f"{method}() takes no field {unknown[0]!r}; it takes {', '.join(_RESULT_FIELDS)}")
     issue_id = issue.issue_id if isinstance(issue, Issue) else issue
     if not isinstance(issue_id, str) or not issue_id:
         raise TypeError(f"{method}() takes an Issue or its id, for example 'BUG-229', not {issue!r}")
@@ -159,5 +162,5 @@ def _type_in(issue_id: str) -> str:
 
 
 def _title_for(issue_id: str) -> str:
-    digits = "".join(one for one in issue_id if one in "0123456789")
-    return _TITLES[int(digits or 0) % len(_TITLES)]
+    last_digits = "".join(one for one in issue_id if one in "0123456789")[-3:]
+    return _TITLES[int(last_digits or 0) % len(_TITLES)]

@@ -1,168 +1,179 @@
-"""A reference pool in which the test decides when and how the work on each issue ends.
+"""A reference pool whose workers wait until the test says how the work on their issue ends.
 
-Only the process function is the test's: submitting, cancelling, counting and completing are the real
-pool's. What is submitted, and what hears of the completions, lives elsewhere.
+Only the process function is special. Submitting, cancelling, counting and completing are those of the real
+pool, so a test of them is one of the real pool.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pytest_littleloops.harness.factories import WorkerResults
+from pytest_littleloops.harness.factories import WorkerResults, require_issue_id
 from pytest_littleloops.harness.fake_future import require_exception
-from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang, wait_for
+from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, wait_for
+from pytest_littleloops.harness.pool_factory import wait_until_ended
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 
 
 class GatedPool(WorkerPool):
-    """A `WorkerPool` whose bodies wait until the test says how they end.
+    """A `WorkerPool` with a gate in front of the end of each issue, which only the test opens.
 
-    `release`, `fail` and `crash` open the gate of an issue id. That may come before or after its body
-    begins, and holds for every submission of that id; to open a gate a second time with something else
-    is a ValueError. The bodies wait at most `patience` seconds, then they fail with Hang.
+    `release`, `fail` and `crash` open the gate of an id and say how its work ends. That holds for every
+    submission of the id, also for one that comes later; so a gate may be opened before its issue is
+    submitted, but not a second time for something else. `cancel` is the pool's own: it reaches what waits
+    for a worker, not what waits at a gate.
 
-    Start it as any pool, by `start` or as a context manager. All methods may be called from any thread.
+    Work that waits longer than `patience` seconds raises Hang, which the pool makes a failed result. As
+    any pool it is started by `start` or a `with` block. All methods may be called from any thread.
     """
 
     def __init__(self, *, max_workers: int = 4, patience: float = DEFAULT_PATIENCE) -> None:
         self._patience = patience
-        # The gates are an object of their own: a pool that held its own method would not be collected
-        # when the test drops it.
+        # Not a method of the pool's own: a pool that holds itself lives on when the test drops it.
         self._gates = _Gates(patience)
-        super().__init__(self._gates.work, max_workers=max_workers)
+        super().__init__(self._gates.pass_through, max_workers=max_workers)
 
     def release(self, issue_id: str, result: WorkerResult | None = None) -> None:
-        """Have the body of `issue_id` return `result`, by default a completed one."""
-        self._gates.open(issue_id, _Outcome(verb="release", result=result))
+        """Let the work on this issue end with `result`, by default that of a success.
+
+        Raises TypeError if `result` is something else, ValueError if the gate is open for something else.
+        """
+        if result is not None and not isinstance(result, WorkerResult):
+            raise TypeError(f"release() takes a WorkerResult or nothing, not {result!r}")
+        self._gates.open(issue_id, _Ending(method="release", result=result))
 
     def fail(self, issue_id: str, error: Exception) -> None:
-        """Have the body of `issue_id` raise `error`.
+        """Let the work on this issue raise `error`.
 
-        Raises TypeError for what is no `Exception`; `crash` takes the others.
+        Raises TypeError if that is no `Exception`, ValueError if the gate is open for something else.
         """
         require_exception(error, "fail()")
         if not isinstance(error, Exception):
-            raise TypeError(f"fail() takes an Exception, not {error!r}; crash() takes any BaseException")
-        self._gates.open(issue_id, _Outcome(verb="fail", error=error))
+            raise TypeError(f"fail() takes an Exception, not {error!r}; crash() takes any exception")
+        self._gates.open(issue_id, _Ending(method="fail", error=error))
 
     def crash(self, issue_id: str, error: BaseException | None = None) -> None:
-        """Have the body of `issue_id` raise `error`, by default SystemExit.
+        """Let the work on this issue raise `error`, by default SystemExit, which is no `Exception`.
 
-        Raises TypeError if `error` is no exception.
+        Raises TypeError if `error` is no exception, ValueError if the gate is open for something else.
         """
         if error is not None:
             require_exception(error, "crash()")
-        self._gates.open(issue_id, _Outcome(verb="crash", error=error))
-
-    def open_all(self) -> None:
-        """Have every body whose gate is closed, now and from now on, return an interrupted result."""
-        self._gates.open_all()
+        self._gates.open(issue_id, _Ending(method="crash", error=error))
 
     def wait_until_running(self, issue_id: str) -> None:
-        """Wait until a body of `issue_id` has begun; it may have ended since.
+        """Wait until the work on this issue has begun; it may have ended since.
 
         Raises Hang after `patience` seconds.
         """
         __tracebackhide__ = True
-        wait_for(self._gates.of(issue_id).has_begun, f"the body of {issue_id} to begin", self._patience)
+        begun = self._gates.of(issue_id, "wait_until_running()").begun
+        wait_for(begun, f"the work on {issue_id} to begin", self._patience)
 
     def shutdown(self, wait: bool = True, cancel_pending: bool = False) -> None:
-        """Shut down as any pool does; with `wait`, `open_all` comes first, since else it would hang.
+        """Accept nothing more. With `wait`, open the gates that are closed and wait for the end.
 
-        What `cancel_pending` cancels is cancelled before that. Raises Hang if a completion does not return
-        within `patience` seconds.
+        Work behind a gate that was opened here ends with an interrupted result, as does the work that
+        begins only now; with `cancel_pending` the latter is cancelled before. So nothing has to be
+        released for a shutdown to return, and neither for a `with` block to end.
+
+        Raises Hang if the completions take longer than `patience` seconds, or then the threads. From
+        inside this pool's own work, which cannot be waited for there, it only opens the gates.
         """
         __tracebackhide__ = True
         super().shutdown(wait=False, cancel_pending=cancel_pending)
         if not wait:
             return
-        self.open_all()
-        # From inside its own work the pool cannot be waited for, and does not wait below either.
-        if not self._own_calls.is_inside() and not super().drain(self._patience):
-            raise Hang(f"the completions of {super().active_count} submissions to return", self._patience)
-        super().shutdown(wait=True)
+        self._gates.open_all()
+        if not self._own_calls.is_inside():
+            wait_until_ended(self, self._patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    verb: str
+class _Ending:
+    """How the work on an issue ends, and the method that said so."""
+
+    method: str
     result: WorkerResult | None = None
     error: BaseException | None = None
 
     def __str__(self) -> str:
         given = self.error if self.result is None else self.result
-        return self.verb if given is None else f"{self.verb} with {given!r}"
+        return f"{self.method}()" if given is None else f"{self.method}() with {given!r}"
 
-    def end(self, issue_id: str) -> WorkerResult:
-        """End a body this way."""
-        if self.verb == "crash" and self.error is None:
-            raise SystemExit(f"the worker of {issue_id} crashed")
+    def come(self, issue_id: str) -> WorkerResult:
+        """End the calling work so."""
         if self.error is not None:
             raise self.error
-        if self is _INTERRUPTED:
+        if self.method == "crash":
+            raise SystemExit(f"the worker of {issue_id} crashed")
+        if self.method == "shutdown":
             return WorkerResults().interrupted(issue_id)
         return WorkerResults().completed(issue_id) if self.result is None else self.result
 
 
-_INTERRUPTED = _Outcome(verb="open_all")
-
-
-@dataclass(slots=True, eq=False)
 class _Gate:
-    has_begun: threading.Event = field(default_factory=lambda: threading.Event())
-    is_open: threading.Event = field(default_factory=lambda: threading.Event())
-    outcome: _Outcome | None = None
+    """Where the work on one id waits."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.opened = threading.Event()
+        self.ending: _Ending | None = None
 
 
 class _Gates:
-    """One gate for each issue id, made when it is first spoken of, and the work that waits there."""
+    """A gate for every id there may be, made when it is first asked for. Thread-safe."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._lock = threading.Lock()
         self._gates: dict[str, _Gate] = {}
-        self._are_all_open = False
+        self._is_all_open = False
 
-    def work(self, issue: Issue) -> WorkerResult:
-        """The process function: wait at the gate, then end as it says."""
+    def pass_through(self, issue: Issue) -> WorkerResult:
+        """Wait at the gate of this issue, and end as it says: the process function."""
         __tracebackhide__ = True
-        gate = self.of(issue.issue_id)
-        gate.has_begun.set()
-        wait_for(gate.is_open, f"release(), fail() or crash() of {issue.issue_id}", self._patience)
-        assert gate.outcome is not None, "a gate is told its outcome before it opens"
-        return gate.outcome.end(issue.issue_id)
+        issue_id = issue.issue_id
+        gate = self.of(issue_id, "the pool")
+        gate.begun.set()
+        wait_for(gate.opened, f"release(), fail() or crash() to be called for {issue_id}", self._patience)
+        assert gate.ending is not None, "it is set before the event"
+        return gate.ending.come(issue_id)
 
-    def of(self, issue_id: str) -> _Gate:
-        """The gate of this id."""
+    def of(self, issue_id: str, caller: str) -> _Gate:
+        """The gate of this id, which `caller` asks for. Raises TypeError if it is no string."""
+        require_issue_id(issue_id, caller)
         with self._lock:
-            gate = self._gates.setdefault(issue_id, _Gate())
-            if self._are_all_open and gate.outcome is None:
-                gate.outcome = _INTERRUPTED
-                gate.is_open.set()
-            return gate
+            if issue_id not in self._gates:
+                self._gates[issue_id] = _Gate()
+                if self._is_all_open:
+                    _open(self._gates[issue_id], _Ending(method="shutdown"))
+            return self._gates[issue_id]
 
-    def open(self, issue_id: str, outcome: _Outcome) -> None:
+    def open(self, issue_id: str, ending: _Ending) -> None:
         """Open one gate. Raises ValueError if it is open for something else."""
-        gate = self.of(issue_id)
+        gate = self.of(issue_id, f"{ending.method}()")
         with self._lock:
-            before = gate.outcome
+            before = gate.ending
             if before is None:
-                gate.outcome = outcome
-        if before is not None and before != outcome:
+                _open(gate, ending)
+        if before not in (None, ending):
             raise ValueError(
-                f"the gate of {issue_id} is open already, and what it was opened for stays\n"
-                f"  before: {before}\n"
-                f"  now:    {outcome}\n"
-                "  next step: give each outcome an issue of its own"
+                f"the gate of {issue_id} was opened by {before} before, and cannot be by {ending}\n"
+                "  next step: use another id, since all work on this one ends alike"
             )
-        gate.is_open.set()
 
     def open_all(self) -> None:
-        """Open every gate that is closed, also those not spoken of yet."""
+        """Open all gates that are closed now, and all that are made from now on, for a shutdown."""
         with self._lock:
-            self._are_all_open = True
-            issue_ids = list(self._gates)
-        for issue_id in issue_ids:
-            self.of(issue_id)
+            self._is_all_open = True
+            for gate in self._gates.values():
+                if gate.ending is None:
+                    _open(gate, _Ending(method="shutdown"))
+
+
+def _open(gate: _Gate, ending: _Ending) -> None:
+    gate.ending = ending
+    gate.opened.set()

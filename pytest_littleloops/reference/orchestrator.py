@@ -223,10 +223,12 @@ class Orchestrator:
         try:
             is_cancelled = self.pool.cancel(issue_id)
         finally:
-            if not is_cancelled:
-                with self._lock:
+            with self._lock:
+                if not is_cancelled:
                     flight.cancel_requests -= 1
-        return is_cancelled or issue_id in self._cancelled
+                # Whoever else asked the pool may have been the one whom it obeyed.
+                is_cancelled = is_cancelled or issue_id in self._cancelled
+        return is_cancelled
 
     def on_worker_complete(self, result: WorkerResult) -> None:
         """Mark how an issue ended. Called once for each submission, by the thread that ended it.
@@ -268,22 +270,26 @@ class Orchestrator:
             if self._stops:
                 # Heard while dispatching: that note will not wake anybody again.
                 break
-            if self._in_flight:
+            if self._flights():
                 self._await_news()
             elif self._is_finished():
                 return
         self._give_back_waiting_p0()
         self._interrupt_queued()
-        for issue_id in list(self._in_flight):
+        for flight in self._flights():
             try:
-                self.pool.cancel(issue_id)
+                self.pool.cancel(flight.issue_id)
             except Exception as error:
-                self._report(f"the pool could not cancel {issue_id}: {error!r}", error)
-        while self._in_flight and len(self._stops) < 2:
+                self._report(f"the pool could not cancel {flight.issue_id}: {error!r}", error)
+        while self._flights() and len(self._stops) < 2:
             self._await_news()
-        for flight in list(self._in_flight.values()):
+        for flight in self._flights():
             flight.is_abandoned = True
             self._end(flight, self.queue.mark_interrupted)
+
+    def _flights(self) -> list[_Flight]:
+        with self._lock:
+            return list(self._in_flight.values())
 
     def _is_finished(self) -> bool:
         with self._lock:
@@ -447,10 +453,12 @@ class Orchestrator:
                 self._write_off_unreported()
 
     def _write_off_unreported(self) -> None:
-        for flight in list(self._in_flight.values()):
-            if not flight.is_reported:
-                self._report(f"{flight.issue_id} is lost: the pool went idle and never reported it")
+        with self._lock:
+            lost = [flight for flight in self._in_flight.values() if not flight.is_reported]
+            for flight in lost:
                 self._end(flight, self.queue.mark_failed)
+        for flight in lost:
+            self._report(f"{flight.issue_id} is lost: the pool went idle and never reported it")
 
     def _is_stopped(self) -> bool:
         with suppress(standard_queue.Empty):
@@ -495,14 +503,17 @@ class Orchestrator:
         if self._stops:
             signum = self._stops[0].signum
             return ExitCode.STOPPED if signum is None else 128 + signum
+        with self._lock:
+            states = self.queue.states()
+            by_request = frozenset(self._cancelled)
         code = ExitCode.OK
         for issue_id in self._ran:
-            state = self.queue.state_of(issue_id)
+            state = states[issue_id]
             if state is IssueState.IN_PROGRESS:
                 self._report(f"{issue_id} is still in progress: its completion did not mark it")
             elif state is IssueState.QUEUED:
                 self._report(f"{issue_id} was put off although nothing was in flight; it stays queued")
-            is_by_request = state is IssueState.CANCELLED and issue_id in self._cancelled
+            is_by_request = state is IssueState.CANCELLED and issue_id in by_request
             if state is not IssueState.COMPLETED and not is_by_request:
                 code = ExitCode.FAILED
         return code

@@ -47,8 +47,7 @@ class IssueQueue:
 
         Raises TypeError if it is no `Issue`.
         """
-        if not isinstance(issue, Issue):
-            raise TypeError(f"add takes an Issue, not {issue!r}")
+        _check_issue(issue)
         with self._changed:
             if issue.issue_id in self._states:
                 return False
@@ -57,8 +56,16 @@ class IssueQueue:
             return True
 
     def add_many(self, issues: Iterable[Issue]) -> int:
-        """Add each by itself, in their order; how many of them were new."""
-        return sum(self.add(issue) for issue in issues)
+        """Queue those whose ids are not known yet, in their order; how many that were.
+
+        Raises TypeError if one of them is no `Issue`; then none is queued.
+        """
+        # Read before the first is added: the iterable is foreign code, and may use this queue.
+        candidates = list(issues)
+        for issue in candidates:
+            _check_issue(issue)
+        # Through add(), so that whoever overrides or watches it hears of each.
+        return sum(self.add(issue) for issue in candidates)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Issue:
         """Take the next issue; it is in progress from then on, and the caller's to have marked.
@@ -71,7 +78,7 @@ class IssueQueue:
             raise ValueError(f"timeout must not be negative, but is {timeout}")
         with self._changed:
             if block:
-                self._changed.wait_for(self.qsize, timeout)
+                self._wait_for_queued(timeout)
             for waiting in self._waiting.values():
                 if waiting:
                     issue = next(iter(waiting.values()))
@@ -195,6 +202,14 @@ class IssueQueue:
         """How many issues are interrupted."""
         return self._count(IssueState.INTERRUPTED)
 
+    def _wait_for_queued(self, timeout: float | None) -> None:
+        try:
+            self._changed.wait_for(self.qsize, timeout)
+        except BaseException:
+            # Ctrl-C may come just after a wake-up, which nobody else would get for the same issue.
+            self._changed.notify()
+            raise
+
     def _ids(self, state: IssueState) -> list[str]:
         with self._changed:
             return list(self._ids_in[state])
@@ -222,3 +237,8 @@ class IssueQueue:
             if requested is IssueState.QUEUED:
                 waiting[issue_id] = issue
                 self._changed.notify()
+
+
+def _check_issue(issue: object) -> None:
+    if not isinstance(issue, Issue):
+        raise TypeError(f"only an Issue can be queued, not {issue!r}")

@@ -73,6 +73,14 @@ def test_issue_is_frozen() -> None:
         issue.priority = "P0"  # type: ignore[misc]
 
 
+def test_issue_is_a_value() -> None:
+    """Two issues with the same fields are one, also as a key, and it comes back from another process."""
+    issue = Issue("BUG-229", "P1", "ENH", "a title", Path("BUG-229.md"))
+    copy = pickle.loads(pickle.dumps(issue))
+    assert copy is not issue
+    assert {copy} == {issue}
+
+
 @pytest.mark.parametrize("priority", PRIORITIES)
 def test_issue_accepts_each_priority(priority: str) -> None:
     """There are six priorities, P0 to P5."""

@@ -244,6 +244,30 @@ class Run:
         return outcome
 
 
+def work_off(orchestrator: Orchestrator) -> int:
+    """Give what `run` returns, or raise what it raises; fails if it does neither."""
+    return Run(orchestrator).code()
+
+
+def work_off_here(orchestrator: Orchestrator) -> int:
+    """Call `run` in this thread, the main one; stop it twice if it does not return."""
+
+    def give_up() -> None:
+        is_given_up.set()
+        orchestrator.stop()
+        orchestrator.stop()
+
+    is_given_up = threading.Event()
+    watchdog = threading.Timer(TIMEOUT, give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return orchestrator.run()
+    finally:
+        watchdog.cancel()
+        assert not is_given_up.is_set(), "run() does not return"
+
+
 @pytest.fixture
 def work() -> Iterator[Work]:
     """Give a process function that holds nobody any more when the test ends."""
@@ -274,7 +298,7 @@ def kept_handlers() -> Iterator[None]:
 def test_orchestrator_works_off_a_queue(work: Work, start_pool: StartPool) -> None:
     """Every issue is worked on once and completed, and the exit code is 0."""
     issues = queue_of(*(f"BUG-{number}" for number in range(50)))
-    assert Orchestrator(issues, start_pool(work, max_workers=4)).run() == ExitCode.OK
+    assert work_off(Orchestrator(issues, start_pool(work, max_workers=4))) == ExitCode.OK
     assert sorted(work.begun) == sorted(issues.completed_ids)
     assert issues.completed_count == 50
 
@@ -286,14 +310,14 @@ def test_exit_codes_are_those_of_a_shell() -> None:
 
 def test_orchestrator_ends_at_once_without_issues(hand_pool: HandPool) -> None:
     """An empty queue is worked off."""
-    assert Orchestrator(IssueQueue(), hand_pool).run() == 0
+    assert work_off(Orchestrator(IssueQueue(), hand_pool)) == 0
     assert hand_pool.events == []
 
 
 def test_orchestrator_starts_the_most_urgent_first(work: Work, start_pool: StartPool) -> None:
     """Issues start in the order of the queue."""
     issues = queue_of(Issue("BUG-1", "P3"), Issue("BUG-2", "P1"), Issue("BUG-3", "P0"))
-    Orchestrator(issues, start_pool(work, max_workers=1)).run()
+    work_off(Orchestrator(issues, start_pool(work, max_workers=1)))
     assert work.begun == ["BUG-3", "BUG-2", "BUG-1"]
 
 
@@ -301,7 +325,7 @@ def test_orchestrator_marks_a_failure(work: Work, start_pool: StartPool) -> None
     """An issue whose work raises is failed, the others are completed, and the exit code is 1."""
     work.raises["BUG-2"] = RuntimeError("worker crashed")
     issues = queue_of("BUG-1", "BUG-2", "BUG-3")
-    assert Orchestrator(issues, start_pool(work)).run() == ExitCode.FAILED
+    assert work_off(Orchestrator(issues, start_pool(work))) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "failed", "BUG-3": "completed"}
 
 
@@ -347,7 +371,7 @@ def test_orchestrator_picks_up_what_is_added_while_it_works(work: Work, start_po
             issues.add(Issue("BUG-2"))
         return work(issue)
 
-    assert Orchestrator(issues, start_pool(process)).run() == 0
+    assert work_off(Orchestrator(issues, start_pool(process))) == 0
     assert issues.completed_ids == ["BUG-1", "BUG-2"]
 
 
@@ -365,7 +389,7 @@ def test_orchestrator_picks_up_what_is_added_while_it_sleeps(hand_pool: HandPool
 def test_orchestrator_works_with_a_pool_that_runs_inline(work: Work) -> None:
     """A completion that comes before `submit` has returned is as good as any."""
     issues = queue_of("BUG-1", "BUG-2", "BUG-3")
-    assert Orchestrator(issues, InlinePool(work)).run() == 0
+    assert work_off(Orchestrator(issues, InlinePool(work))) == 0
     assert issues.completed_ids == ["BUG-1", "BUG-2", "BUG-3"]
 
 
@@ -379,7 +403,7 @@ def test_orchestrator_leaves_an_issue_to_who_was_faster(hand_pool: HandPool) -> 
 
     issues = SharedQueue()
     issues.add(Issue("BUG-229"))
-    assert Orchestrator(issues, hand_pool).run() == 0
+    assert work_off(Orchestrator(issues, hand_pool)) == 0
     assert issues.states() == {"BUG-229": "in_progress"}
 
 
@@ -388,9 +412,9 @@ def test_orchestrator_can_run_again(work: Work, start_pool: StartPool) -> None:
     work.raises["BUG-1"] = RuntimeError("worker crashed")
     issues = queue_of("BUG-1")
     orchestrator = Orchestrator(issues, start_pool(work))
-    assert orchestrator.run() == ExitCode.FAILED
+    assert work_off(orchestrator) == ExitCode.FAILED
     issues.add(Issue("BUG-2"))
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
 
 
 # A P0 alone
@@ -426,7 +450,7 @@ def test_orchestrator_marks_a_sequential_p0_that_fails(work: Work, start_pool: S
     """A P0 that fails is marked like any other, and what waited for it goes on."""
     work.raises["BUG-8"] = RuntimeError("worker crashed")
     issues = queue_of(Issue("BUG-8", "P0"), "BUG-1")
-    assert Orchestrator(issues, start_pool(work), p0_sequential=True).run() == ExitCode.FAILED
+    assert work_off(Orchestrator(issues, start_pool(work), p0_sequential=True)) == ExitCode.FAILED
     assert issues.states() == {"BUG-8": "failed", "BUG-1": "completed"}
 
 
@@ -504,7 +528,7 @@ def test_orchestrator_completion_may_requeue_an_issue(work: Work, start_pool: St
         work(issue)
         return succeeded("BUG-1") if len(work.begun) == 2 else failed("BUG-1")
 
-    assert Retrying(issues, start_pool(process)).run() == 0
+    assert work_off(Retrying(issues, start_pool(process))) == 0
     assert work.begun == ["BUG-1", "BUG-1"]
     assert issues.states() == {"BUG-1": "completed"}
 
@@ -552,7 +576,7 @@ def test_orchestrator_fails_an_issue_whose_completion_raises(
     pool = start_pool(work)
     orchestrator = Raising(issues, pool)
     orchestrator.error = error
-    assert orchestrator.run() == ExitCode.FAILED
+    assert work_off(orchestrator) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
     assert pool.drain(TIMEOUT)
     assert pool.callback_errors == (("BUG-1", error),)
@@ -566,7 +590,7 @@ def test_orchestrator_keeps_a_mark_although_its_completion_raises(
     pool = start_pool(work)
     orchestrator = Raising(issues, pool)
     orchestrator.is_marked_first = True
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
     assert issues.states() == {"BUG-1": "completed"}
     assert pool.drain(TIMEOUT)
     assert pool.callback_errors == (("BUG-1", orchestrator.error),)
@@ -582,7 +606,7 @@ def test_orchestrator_tells_of_a_completion_that_does_not_mark(
             pass
 
     issues = queue_of("BUG-229")
-    assert Forgetful(issues, start_pool(work)).run() == ExitCode.FAILED
+    assert work_off(Forgetful(issues, start_pool(work))) == ExitCode.FAILED
     assert caplog.messages == ["BUG-229 is still in progress: its completion did not mark it"]
 
 
@@ -592,7 +616,7 @@ def test_orchestrator_takes_no_result_of_another_issue() -> None:
     issues = queue_of("BUG-1")
     issues.add(Issue("BUG-2"))
     issues.mark_cancelled("BUG-2")
-    assert Orchestrator(issues, pool).run() == ExitCode.FAILED
+    assert work_off(Orchestrator(issues, pool)) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "failed", "BUG-2": "cancelled"}
     assert [str(error) for error in pool.errors] == ["the completion of BUG-1 speaks of 'BUG-2'"]
 
@@ -648,7 +672,7 @@ def test_orchestrator_fails_an_issue_that_the_pool_refuses(
     issues = queue_of("BUG-1", "BUG-2")
     with PickyPool(work) as pool:
         orchestrator = Orchestrator(issues, pool)
-        assert orchestrator.run() == ExitCode.FAILED
+        assert work_off(orchestrator) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
     assert orchestrator.dispatch_errors == {"BUG-1": error}
     assert caplog.messages == ['BUG-1 could not be started: RuntimeError("can\'t start new thread")']
@@ -663,7 +687,7 @@ def test_orchestrator_fails_everything_in_a_pool_that_was_shut_down(work: Work) 
     pool.start()
     pool.shutdown()
     orchestrator = Orchestrator(issues, pool)
-    assert orchestrator.run() == ExitCode.FAILED
+    assert work_off(orchestrator) == ExitCode.FAILED
     assert issues.failed_ids == ["BUG-1", "BUG-2"]
     assert list(orchestrator.dispatch_errors) == ["BUG-1", "BUG-2"]
 
@@ -678,7 +702,7 @@ def test_orchestrator_keeps_the_mark_of_what_ran_before_it_was_refused(work: Wor
 
     issues = queue_of("BUG-229")
     orchestrator = Orchestrator(issues, TwoFacedPool(work))
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
     assert issues.states() == {"BUG-229": "completed"}
     assert list(orchestrator.dispatch_errors) == ["BUG-229"]
 
@@ -687,9 +711,9 @@ def test_orchestrator_forgets_refusals_with_the_next_run(hand_pool: HandPool) ->
     """`dispatch_errors` speaks of one run."""
     issues = queue_of("BUG-1")
     orchestrator = Orchestrator(issues, hand_pool, defer=lambda issue, in_flight: bool(1 / 0))
-    orchestrator.run()
+    work_off(orchestrator)
     assert list(orchestrator.dispatch_errors) == ["BUG-1"]
-    orchestrator.run()
+    work_off(orchestrator)
     assert orchestrator.dispatch_errors == {}
 
 
@@ -703,7 +727,7 @@ def test_orchestrator_lets_more_than_an_exception_through(hand_pool: HandPool) -
     issues = queue_of("BUG-1", "BUG-2", "BUG-3")
     orchestrator = Orchestrator(issues, ExitingPool(), defer=lambda issue, _: issue.issue_id == "BUG-1")
     with pytest.raises(SystemExit):
-        orchestrator.run()
+        work_off(orchestrator)
     assert issues.states() == {"BUG-1": "queued", "BUG-2": "failed", "BUG-3": "queued"}
     assert list(orchestrator.dispatch_errors) == ["BUG-2"]
 
@@ -751,7 +775,7 @@ def test_orchestrator_gives_up_on_what_a_pool_lost(
     """A pool that is idle and never reported an issue has lost it: failed, told, and no exit code 0."""
     hand_pool.claims_idle = True
     issues = queue_of("BUG-1", "BUG-2", "BUG-3")
-    assert Orchestrator(issues, hand_pool).run() == ExitCode.FAILED
+    assert work_off(Orchestrator(issues, hand_pool)) == ExitCode.FAILED
     assert issues.failed_ids == ["BUG-1", "BUG-2", "BUG-3"]
     assert caplog.messages[0] == "BUG-1 is lost: the pool went idle and never reported it"
     assert len(caplog.messages) == 3
@@ -763,7 +787,7 @@ def test_orchestrator_ignores_the_completion_of_what_it_gave_up(
     """A pool that reports after all is told so, and changes nothing."""
     hand_pool.claims_idle = True
     issues = queue_of("BUG-1")
-    Orchestrator(issues, hand_pool).run()
+    work_off(Orchestrator(issues, hand_pool))
     hand_pool.finish("BUG-1")
     assert issues.states() == {"BUG-1": "failed"}
     assert caplog.messages[1:] == ["BUG-1: a completion came that was not owed; it changes nothing"]
@@ -861,7 +885,7 @@ def test_orchestrator_hears_of_what_ended_while_it_asked(hand_pool: HandPool) ->
         hand_pool.finish_all()
         return True
 
-    assert Orchestrator(issues, hand_pool, defer=defer).run() == 0
+    assert work_off(Orchestrator(issues, hand_pool, defer=defer)) == 0
     assert hand_pool.events == ["submit BUG-2", "report BUG-2", "submit BUG-1", "report BUG-1"]
 
 
@@ -873,7 +897,7 @@ def test_orchestrator_tells_what_it_could_not_start(
     orchestrator = Orchestrator(
         issues, start_pool(work), defer=lambda issue, in_flight: issue.issue_id != "BUG-2"
     )
-    assert orchestrator.run() == ExitCode.FAILED
+    assert work_off(orchestrator) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "queued", "BUG-2": "completed", "BUG-3": "queued"}
     assert orchestrator.put_off == ("BUG-1", "BUG-3")
     assert caplog.messages == [
@@ -915,7 +939,7 @@ def test_orchestrator_fails_an_issue_about_which_asking_raised(work: Work, start
 
     issues = queue_of("BUG-1", "BUG-2")
     orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
-    assert orchestrator.run() == ExitCode.FAILED
+    assert work_off(orchestrator) == ExitCode.FAILED
     assert issues.states() == {"BUG-1": "failed", "BUG-2": "completed"}
     assert orchestrator.dispatch_errors == {"BUG-1": error}
 
@@ -1045,6 +1069,21 @@ def test_orchestrator_cancels_a_p0_that_waits_for_its_turn(hand_pool: HandPool) 
     assert run.code() == 0
 
 
+def test_orchestrator_does_not_ask_about_what_was_cancelled(hand_pool: HandPool) -> None:
+    """`defer` hears of no issue that is not going to start."""
+    defer = Conflicts()
+    issues = queue_of("BUG-1")
+    orchestrator = Orchestrator(issues, hand_pool, p0_sequential=True, defer=defer)
+    run = Run(orchestrator)
+    hand_pool.wait_for("BUG-1")
+    issues.add(Issue("BUG-8", "P0"))
+    hand_pool.wait_for()
+    assert orchestrator.cancel("BUG-8") is True
+    hand_pool.finish("BUG-1")
+    assert run.code() == 0
+    assert defer.asked == [("BUG-1", [])]
+
+
 @pytest.mark.parametrize("is_put_off", [True, False])
 def test_orchestrator_cancels_what_is_about_to_start(
     work: Work, start_pool: StartPool, is_put_off: bool
@@ -1057,7 +1096,7 @@ def test_orchestrator_cancels_what_is_about_to_start(
         return is_put_off
 
     orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
     assert issues.states() == {"BUG-229": "cancelled"}
     assert not orchestrator.put_off
     assert work.begun == []
@@ -1072,7 +1111,7 @@ def test_orchestrator_keeps_its_promise_when_asking_raises(work: Work, start_poo
         raise OSError("no such file")
 
     orchestrator = Orchestrator(issues, start_pool(work), defer=defer)
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
     assert issues.states() == {"BUG-229": "cancelled"}
 
 
@@ -1094,7 +1133,7 @@ def test_orchestrator_cancels_before_a_run(work: Work, start_pool: StartPool) ->
     issues = queue_of("BUG-1", "BUG-2")
     orchestrator = Orchestrator(issues, start_pool(work))
     assert orchestrator.cancel("BUG-1") is True
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
     assert issues.states() == {"BUG-1": "cancelled", "BUG-2": "completed"}
 
 
@@ -1185,11 +1224,11 @@ def test_orchestrator_stop_before_a_run_stops_it(hand_pool: HandPool) -> None:
     issues = queue_of("BUG-1")
     orchestrator = Orchestrator(issues, hand_pool)
     orchestrator.stop()
-    assert orchestrator.run() == ExitCode.STOPPED
+    assert work_off(orchestrator) == ExitCode.STOPPED
     assert issues.states() == {"BUG-1": "interrupted"}
     issues.requeue("BUG-1")
     hand_pool.finish_all()
-    assert orchestrator.run() == 0
+    assert work_off(orchestrator) == 0
 
 
 def test_orchestrator_stop_holds_between_two_submissions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1367,7 +1406,7 @@ def test_orchestrator_ends_interrupted_on_a_signal(
         return work(issue)
 
     orchestrator = Signalled(issues, start_pool(process, max_workers=1), max_in_flight=1)
-    assert orchestrator.run() == 128 + signum
+    assert work_off_here(orchestrator) == 128 + signum
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted", "BUG-3": "interrupted"}
 
 
@@ -1384,7 +1423,7 @@ def test_orchestrator_second_signal_ends_the_run_at_once(work: Work, start_pool:
 
     pool = start_pool(process, max_workers=1)
     orchestrator = Signalled(issues, pool, max_in_flight=1)
-    assert orchestrator.run() == 128 + signal.SIGTERM
+    assert work_off_here(orchestrator) == 128 + signal.SIGTERM
     assert issues.states() == {"BUG-1": "interrupted", "BUG-2": "interrupted"}
     work.release_all()
     assert pool.drain(TIMEOUT)
@@ -1407,7 +1446,7 @@ def test_orchestrator_puts_handlers_of_signals_back(work: Work, start_pool: Star
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        Orchestrator(queue_of("BUG-1"), start_pool(work), defer=defer).run()
+        work_off_here(Orchestrator(queue_of("BUG-1"), start_pool(work), defer=defer))
     assert own not in during
     assert signal.SIG_IGN not in during
     assert [signal.getsignal(signum) for signum in SIGNALS] == [own, signal.SIG_IGN]
@@ -1442,7 +1481,7 @@ def test_orchestrator_touches_no_handler_that_it_could_not_put_back(
         signal, "getsignal", lambda signum: None if signum == signal.SIGTERM else handlers[signum]
     )
     monkeypatch.setattr(signal, "signal", set_handler)
-    assert Orchestrator(queue_of("BUG-1"), start_pool(work)).run() == 0
+    assert work_off_here(Orchestrator(queue_of("BUG-1"), start_pool(work))) == 0
     assert set_by_run == [signal.SIGINT, signal.SIGINT]
 
 
@@ -1461,7 +1500,7 @@ def test_orchestrator_hears_a_signal_in_the_last_moment(hand_pool: HandPool) -> 
     issues = LastMomentQueue()
     issues.add(Issue("BUG-1"))
     hand_pool.finish_all()
-    assert Orchestrator(issues, hand_pool).run() == 128 + signal.SIGTERM
+    assert work_off_here(Orchestrator(issues, hand_pool)) == 128 + signal.SIGTERM
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "interrupted"}
 
 
@@ -1472,7 +1511,7 @@ def test_orchestrator_starts_a_pool_and_shuts_it_down(work: Work) -> None:
     """A pool that was not started is started for the run, and has no thread left after it."""
     pool = WorkerPool(work)
     issues = queue_of("BUG-1", "BUG-2")
-    assert Orchestrator(issues, pool).run() == 0
+    assert work_off(Orchestrator(issues, pool)) == 0
     assert pool.is_started
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("issue-worker")]
     with pytest.raises(RuntimeError, match="shut down"):
@@ -1482,7 +1521,7 @@ def test_orchestrator_starts_a_pool_and_shuts_it_down(work: Work) -> None:
 def test_orchestrator_leaves_a_started_pool_to_its_owner(work: Work, start_pool: StartPool) -> None:
     """A pool that was started before accepts work after the run."""
     pool = start_pool(work)
-    Orchestrator(queue_of("BUG-1"), pool).run()
+    work_off(Orchestrator(queue_of("BUG-1"), pool))
     assert pool.submit(Issue("BUG-2")).result(TIMEOUT).success
 
 
@@ -1514,7 +1553,7 @@ def test_orchestrator_shuts_its_pool_down_after_an_exception(work: Work) -> None
         return False
 
     with pytest.raises(SystemExit):
-        Orchestrator(issues, pool, defer=defer).run()
+        work_off(Orchestrator(issues, pool, defer=defer))
     assert pool.active_count == 0
     assert issues.states() == {"BUG-1": "completed", "BUG-2": "failed"}
 
@@ -1527,7 +1566,7 @@ def test_orchestrator_takes_nothing_for_a_pool_that_does_not_start(work: Work) -
     orchestrator = Orchestrator(issues, pool)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="this WorkerPool was shut down; make a new one"):
-            orchestrator.run()
+            work_off(orchestrator)
     assert issues.states() == {"BUG-1": "queued"}
 
 
@@ -1540,7 +1579,7 @@ def test_orchestrator_runs_once_at_a_time(hand_pool: HandPool) -> None:
     run = Run(orchestrator)
     hand_pool.wait_for("BUG-1")
     with pytest.raises(RuntimeError, match=r"already in run\(\); wait for it, or make another"):
-        orchestrator.run()
+        work_off(orchestrator)
     hand_pool.finish("BUG-1")
     assert run.code() == 0
 
@@ -1587,7 +1626,7 @@ def test_orchestrator_logs_where_it_is_told(work: Work, caplog: pytest.LogCaptur
     pool = WorkerPool(work)
     pool.start()
     pool.shutdown()
-    Orchestrator(queue_of("BUG-1"), pool, logger=logger).run()
+    work_off(Orchestrator(queue_of("BUG-1"), pool, logger=logger))
     assert [record.name for record in caplog.records] == ["ours"]
 
 
@@ -1608,7 +1647,7 @@ def test_orchestrator_survives_its_logger(work: Work) -> None:
     pool.start()
     pool.shutdown()
     issues = queue_of("BUG-1", "BUG-2")
-    assert Orchestrator(issues, pool, logger=logger).run() == ExitCode.FAILED
+    assert work_off(Orchestrator(issues, pool, logger=logger)) == ExitCode.FAILED
     assert issues.failed_ids == ["BUG-1", "BUG-2"]
     assert handler.count == 2
 

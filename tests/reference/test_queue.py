@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -108,10 +108,44 @@ def test_issue_queue_add_refuses_a_known_id(state: IssueState) -> None:
     assert issues.states() == {"BUG-229": state}
 
 
-def test_issue_queue_add_refuses_what_is_no_issue() -> None:
-    """A bare id is refused: it has no priority."""
-    with pytest.raises(TypeError, match="add takes an Issue, not 'BUG-229'"):
-        IssueQueue().add("BUG-229")  # type: ignore[arg-type]
+@pytest.mark.parametrize("junk", ["BUG-229", None])
+def test_issue_queue_refuses_what_is_no_issue(junk: Issue) -> None:
+    """A bare id is refused, as it has no priority; one among several keeps all of them out."""
+    issues = IssueQueue()
+    with pytest.raises(TypeError, match=f"^only an Issue can be queued, not {junk!r}$"):
+        issues.add(junk)
+    with pytest.raises(TypeError, match=f"^only an Issue can be queued, not {junk!r}$"):
+        issues.add_many([Issue("BUG-1"), junk])
+    assert issues.states() == {}
+
+
+def test_issue_queue_add_many_reads_an_iterable_that_uses_the_queue() -> None:
+    """The issues are read before the first is added, so what reading them does is done by then."""
+    issues = IssueQueue()
+
+    def candidates() -> Iterator[Issue]:
+        yield Issue("BUG-1")
+        assert issues.add(Issue("BUG-2"))
+
+    assert issues.add_many(candidates()) == 1
+    assert issues.queued_ids == ["BUG-2", "BUG-1"]
+
+
+def test_issue_queue_add_many_goes_through_add() -> None:
+    """Whoever overrides `add`, to write each issue down, misses none."""
+
+    class Noting(IssueQueue):
+        def __init__(self) -> None:
+            super().__init__()
+            self.noted: list[str] = []
+
+        def add(self, issue: Issue) -> bool:
+            self.noted.append(issue.issue_id)
+            return super().add(issue)
+
+    issues = Noting()
+    issues.add_many([Issue("BUG-1"), Issue("BUG-2")])
+    assert issues.noted == ["BUG-1", "BUG-2"]
 
 
 def test_issue_queue_add_many_counts_the_new_ones() -> None:
@@ -157,6 +191,27 @@ def test_issue_queue_get_refuses_a_negative_timeout() -> None:
     """A negative time to wait is a mistake, as it is for the standard library's queues."""
     with pytest.raises(ValueError, match=r"timeout must not be negative, but is -0\.5"):
         IssueQueue().get(timeout=-0.5)
+
+
+def test_issue_queue_get_passes_an_interrupted_wake_up_on() -> None:
+    """If Ctrl-C strikes a waiter that was just woken, another one gets the issue it was woken for."""
+    issues = IssueQueue()
+    waiting = announce_waits(issues)
+    taker = Taker(issues, None)
+    assert waiting.acquire(timeout=TIMEOUT)
+
+    def interrupted_wait(timeout: float | None = None) -> bool:
+        # The wake-up that `add` sends is used up by this waiter, as if it stood before the other one.
+        notify = issues._changed.notify
+        issues._changed.notify = lambda n=1: None  # type: ignore[method-assign]
+        issues.add(Issue("BUG-229"))
+        issues._changed.notify = notify  # type: ignore[method-assign]
+        raise KeyboardInterrupt
+
+    issues._changed.wait = interrupted_wait  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        issues.get()
+    assert taker.result == Issue("BUG-229")
 
 
 @pytest.mark.parametrize("timeout", [None, TIMEOUT], ids=["for-ever", "bounded"])
