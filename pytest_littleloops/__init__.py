@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_littleloops.harness.accounts.explain import Timeline as Timeline
-    from pytest_littleloops.harness.factories import IssueFactory as IssueFactory
-    from pytest_littleloops.harness.factories import WorkerResults as WorkerResults
-    from pytest_littleloops.harness.fake_future import FakeFuture as FakeFuture
-    from pytest_littleloops.harness.fake_future import FakeFutures as FakeFutures
-    from pytest_littleloops.harness.fake_future import StillPending as StillPending
-    from pytest_littleloops.harness.gated_pool import GatedPool as GatedPool
-    from pytest_littleloops.harness.ledger import Ledger as Ledger
-    from pytest_littleloops.harness.ledger import PromiseBroken as PromiseBroken
-    from pytest_littleloops.harness.manual_executor import ManualExecutor as ManualExecutor
-    from pytest_littleloops.harness.patience import Hang as Hang
-    from pytest_littleloops.harness.pool_factory import PoolFactory as PoolFactory
-    from pytest_littleloops.harness.recording_orchestrator import (
+    from pytest_littleloops.harness.fakes.factories import IssueFactory as IssueFactory
+    from pytest_littleloops.harness.fakes.factories import WorkerResults as WorkerResults
+    from pytest_littleloops.harness.fakes.fake_future import FakeFuture as FakeFuture
+    from pytest_littleloops.harness.fakes.fake_future import FakeFutures as FakeFutures
+    from pytest_littleloops.harness.fakes.fake_future import StillPending as StillPending
+    from pytest_littleloops.harness.fakes.gated_pool import GatedPool as GatedPool
+    from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor as ManualExecutor
+    from pytest_littleloops.harness.fakes.pool_factory import PoolFactory as PoolFactory
+    from pytest_littleloops.harness.fakes.recording_orchestrator import (
         RecordingOrchestrator as RecordingOrchestrator,
     )
+    from pytest_littleloops.harness.ledger import Ledger as Ledger
+    from pytest_littleloops.harness.ledger import PromiseBroken as PromiseBroken
+    from pytest_littleloops.harness.patience import Hang as Hang
     from pytest_littleloops.harness.watching.lifecycle import Lifecycle as Lifecycle
     from pytest_littleloops.harness.watching.lifecycle import NotWatchable as NotWatchable
     from pytest_littleloops.reference.model import IllegalTransition as IllegalTransition
@@ -41,15 +41,15 @@ _HOMES = {
     "reference.pool": ("WorkerPool",),
     "reference.queue": ("IssueQueue",),
     "harness.accounts.explain": ("Timeline",),
-    "harness.factories": ("IssueFactory", "WorkerResults"),
-    "harness.fake_future": ("FakeFuture", "FakeFutures", "StillPending"),
-    "harness.gated_pool": ("GatedPool",),
+    "harness.fakes.factories": ("IssueFactory", "WorkerResults"),
+    "harness.fakes.fake_future": ("FakeFuture", "FakeFutures", "StillPending"),
+    "harness.fakes.gated_pool": ("GatedPool",),
     "harness.ledger": ("Ledger", "PromiseBroken"),
     "harness.watching.lifecycle": ("Lifecycle", "NotWatchable"),
-    "harness.manual_executor": ("ManualExecutor",),
+    "harness.fakes.manual_executor": ("ManualExecutor",),
     "harness.patience": ("Hang",),
-    "harness.pool_factory": ("PoolFactory",),
-    "harness.recording_orchestrator": ("RecordingOrchestrator",),
+    "harness.fakes.pool_factory": ("PoolFactory",),
+    "harness.fakes.recording_orchestrator": ("RecordingOrchestrator",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

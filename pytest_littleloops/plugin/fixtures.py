@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_littleloops.harness.factories import IssueFactory, WorkerResults
-    from pytest_littleloops.harness.fake_future import FakeFutures
-    from pytest_littleloops.harness.gated_pool import GatedPool
+    from pytest_littleloops.harness.fakes.factories import IssueFactory, WorkerResults
+    from pytest_littleloops.harness.fakes.fake_future import FakeFutures
+    from pytest_littleloops.harness.fakes.gated_pool import GatedPool
+    from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
+    from pytest_littleloops.harness.fakes.recording_orchestrator import RecordingOrchestrator
     from pytest_littleloops.harness.ledger import Ledger
-    from pytest_littleloops.harness.manual_executor import ManualExecutor
-    from pytest_littleloops.harness.recording_orchestrator import RecordingOrchestrator
     from pytest_littleloops.reference.queue import IssueQueue
 
 Made = TypeVar("Made")
@@ -33,7 +33,7 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
 @pytest.fixture
 def make_issue() -> IssueFactory:
     """Makes issues: `make_issue("BUG-229", priority="P0")`, `make_issue()`, `make_issue.many(3)`."""
-    from pytest_littleloops.harness.factories import IssueFactory
+    from pytest_littleloops.harness.fakes.factories import IssueFactory
 
     return IssueFactory()
 
@@ -41,7 +41,7 @@ def make_issue() -> IssueFactory:
 @pytest.fixture
 def worker_result() -> WorkerResults:
     """Makes results by outcome: `worker_result.completed(issue)`, `failed closed interrupted`."""
-    from pytest_littleloops.harness.factories import WorkerResults
+    from pytest_littleloops.harness.fakes.factories import WorkerResults
 
     return WorkerResults()
 
@@ -49,7 +49,7 @@ def worker_result() -> WorkerResults:
 @pytest.fixture
 def fake_future(request: pytest.FixtureRequest) -> FakeFutures:
     """Makes real futures in any state: `pending() running() resolved(v) failed(exc) cancelled()`."""
-    from pytest_littleloops.harness.fake_future import FakeFutures
+    from pytest_littleloops.harness.fakes.fake_future import FakeFutures
     from pytest_littleloops.plugin.settings import patience
 
     return FakeFutures(patience=patience(request.config))
@@ -58,7 +58,7 @@ def fake_future(request: pytest.FixtureRequest) -> FakeFutures:
 @pytest.fixture
 def manual_executor() -> ManualExecutor:
     """An `Executor` that runs what the test says, when it says: `run_next fail_next break_pool ...`."""
-    from pytest_littleloops.harness.manual_executor import ManualExecutor
+    from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
 
     return ManualExecutor()
 
@@ -78,7 +78,7 @@ def worker_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., object
     Without a process every issue succeeds. At the end the pools are shut down, what still waits in
     them is cancelled, and a thread that lives on is a failure.
     """
-    from pytest_littleloops.harness.pool_factory import PoolFactory
+    from pytest_littleloops.harness.fakes.pool_factory import PoolFactory
     from pytest_littleloops.plugin.settings import patience
 
     with PoolFactory(patience=patience(request.config)) as factory:
@@ -88,7 +88,7 @@ def worker_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., object
 @pytest.fixture
 def cancellable_pool(request: pytest.FixtureRequest) -> Iterator[GatedPool]:
     """A reference pool whose issues wait for `release(id) fail(id, exc) cancel(id) crash(id, exc)`."""
-    from pytest_littleloops.harness.gated_pool import GatedPool
+    from pytest_littleloops.harness.fakes.gated_pool import GatedPool
     from pytest_littleloops.plugin.settings import patience
 
     with GatedPool(patience=patience(request.config)) as pool:
@@ -98,7 +98,7 @@ def cancellable_pool(request: pytest.FixtureRequest) -> Iterator[GatedPool]:
 @pytest.fixture
 def recording_orchestrator(request: pytest.FixtureRequest) -> RecordingOrchestrator:
     """A real queue and a journal of every `on_worker_complete` call; `submit_all raise_on slow ...`."""
-    from pytest_littleloops.harness.recording_orchestrator import RecordingOrchestrator
+    from pytest_littleloops.harness.fakes.recording_orchestrator import RecordingOrchestrator
     from pytest_littleloops.plugin.settings import patience
 
     return _watched(request, RecordingOrchestrator(patience=patience(request.config)))

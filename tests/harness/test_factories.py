@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_littleloops.harness.factories import IssueFactory, WorkerResults, require_issue_id
+from pytest_littleloops.harness.fakes.factories import IssueFactory, WorkerResults, require_issue_id
 from pytest_littleloops.reference.model import Issue, WorkerResult
 
 FIELDS = (

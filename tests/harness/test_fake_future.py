@@ -16,7 +16,7 @@ from concurrent.futures import (
 
 import pytest
 
-from pytest_littleloops.harness.fake_future import (
+from pytest_littleloops.harness.fakes.fake_future import (
     FakeFuture,
     FakeFutures,
     Finishers,

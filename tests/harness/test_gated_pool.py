@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from pytest_littleloops.harness.factories import WorkerResults
-from pytest_littleloops.harness.gated_pool import GatedPool
+from pytest_littleloops.harness.fakes.factories import WorkerResults
+from pytest_littleloops.harness.fakes.gated_pool import GatedPool
 from pytest_littleloops.harness.patience import Hang
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import pytest
 
-from pytest_littleloops.harness import manual_executor
-from pytest_littleloops.harness.fake_future import StillPending
-from pytest_littleloops.harness.manual_executor import ManualExecutor
+from pytest_littleloops.harness.fakes import manual_executor
+from pytest_littleloops.harness.fakes.fake_future import StillPending
+from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang
 
 T = TypeVar("T")

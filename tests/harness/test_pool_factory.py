@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_littleloops.harness.factories import WorkerResults
-from pytest_littleloops.harness.manual_executor import ManualExecutor
+from pytest_littleloops.harness.fakes.factories import WorkerResults
+from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
+from pytest_littleloops.harness.fakes.pool_factory import PoolFactory, succeed, wait_until_ended
 from pytest_littleloops.harness.patience import Hang
-from pytest_littleloops.harness.pool_factory import PoolFactory, succeed, wait_until_ended
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.threads import IssueThreads

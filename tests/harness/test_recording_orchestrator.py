@@ -8,10 +8,10 @@ from concurrent.futures import Future
 
 import pytest
 
-from pytest_littleloops.harness.factories import WorkerResults
-from pytest_littleloops.harness.gated_pool import GatedPool
+from pytest_littleloops.harness.fakes.factories import WorkerResults
+from pytest_littleloops.harness.fakes.gated_pool import GatedPool
+from pytest_littleloops.harness.fakes.recording_orchestrator import CompletionCall, RecordingOrchestrator
 from pytest_littleloops.harness.patience import Hang
-from pytest_littleloops.harness.recording_orchestrator import CompletionCall, RecordingOrchestrator
 from pytest_littleloops.reference.model import IllegalTransition, Issue, IssueState, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 

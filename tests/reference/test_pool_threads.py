@@ -78,6 +78,20 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def elsewhere(call: Callable[[], object]) -> None:
+    """Run `call` in another thread and wait for it: this one is inside the lender's lock."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    assert not thread.is_alive(), "the pool waits for the thread that it cannot start"
+
+
+def runners(pool: WorkerPool) -> int:
+    """Give how many threads are believed to be at work: a wrong count refuses or strands others later."""
+    assert isinstance(pool._executor, IssueThreads)
+    return pool._executor._runners
+
+
 CANNOT_START = RuntimeError("can't start new thread")
 
 
@@ -101,6 +115,7 @@ def test_pool_refuses_work_that_no_thread_can_take(
     pool.shutdown()
     assert heard == [completed("FEAT-7")]
     assert work.begun == ["FEAT-7"]
+    assert runners(pool) == 0
 
 
 @pytest.mark.skipif(
@@ -197,8 +212,9 @@ def test_pool_knows_that_a_resting_thread_came_before_the_refusal(
         pool.submit(Issue("BUG-229"), heard.append)
     assert pool.active_count == 0
     assert pool.submit(Issue("FEAT-7"), heard.append).result(TIMEOUT).success
-    assert pool.drain(TIMEOUT)
+    pool.shutdown()
     assert heard == [completed("ENH-1"), completed("BUG-229"), completed("FEAT-7")]
+    assert runners(pool) == 0
 
 
 def test_pool_fails_who_relied_on_a_thread_that_could_not_start(
@@ -208,7 +224,7 @@ def test_pool_fails_who_relied_on_a_thread_that_could_not_start(
     heard: list[WorkerResult] = []
     work.gate.set()
     pool = start_pool(work, max_workers=1)
-    fail_thread_starts(CANNOT_START, lambda: pool.submit(Issue("FEAT-7"), heard.append))
+    fail_thread_starts(CANNOT_START, lambda: elsewhere(lambda: pool.submit(Issue("FEAT-7"), heard.append)))
     with pytest.raises(RuntimeError, match=r"^can't start new thread$"):
         pool.submit(Issue("BUG-229"), heard.append)
     assert pool.drain(TIMEOUT)
@@ -245,7 +261,31 @@ def test_pool_threads_fail_who_relied_on_the_last_that_could_not_start(
     assert work.begun == []
 
 
-def test_pool_does_not_fail_who_was_refused_or_cancelled_before(
+def test_pool_threads_do_not_fail_who_was_withdrawn_before(
+    work: GatedWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submission that Ctrl-C has withdrawn hears nothing of the thread that fails to start afterwards."""
+    heard: list[WorkerResult] = []
+    threads = IssueThreads(2)
+    inner, outer = SubmissionFuture(Issue("FEAT-7")), SubmissionFuture(Issue("BUG-229"))
+    inner.deliver_to(lambda future: heard.append(future.result(0)))
+
+    def refuse(*arguments: object) -> None:
+        if not inner.needs_no_executor_to_cancel:
+            with pytest.raises(KeyboardInterrupt):
+                threads.submit(Work(work, inner, OwnCalls()))
+            assert inner.begin(), "this is how the pool withdraws it"
+            raise CANNOT_START
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threads._lender, "submit", refuse)
+    with pytest.raises(RuntimeError, match=r"^can't start new thread$"):
+        threads.submit(Work(work, outer, OwnCalls()))
+    assert heard == []
+    assert not inner.done()
+
+
+def test_pool_does_not_fail_who_was_cancelled_before(
     start_pool: Callable[..., WorkerPool], work: GatedWork, fail_thread_starts: Callable[..., None]
 ) -> None:
     """Of those that relied on the thread only the ones that still wait get the failure."""
@@ -255,8 +295,8 @@ def test_pool_does_not_fail_who_was_refused_or_cancelled_before(
         heard.append((result.issue_id, result.interrupted))
 
     def submit_two_and_cancel_one() -> None:
-        pool.submit(Issue("FEAT-7"), note)
-        pool.submit(Issue("FEAT-8"), note)
+        elsewhere(lambda: pool.submit(Issue("FEAT-7"), note))
+        elsewhere(lambda: pool.submit(Issue("FEAT-8"), note))
         assert pool.cancel("FEAT-7") is True
 
     pool = start_pool(work, max_workers=1)
@@ -295,7 +335,9 @@ def test_pool_completions_of_a_failed_start_are_work_of_the_pool(
         heard.append("refused to wait")
 
     pool = start_pool(work, max_workers=1)
-    fail_thread_starts(CANNOT_START, lambda: pool.submit(Issue("FEAT-7")).add_done_callback(drain))
+    fail_thread_starts(
+        CANNOT_START, lambda: elsewhere(lambda: pool.submit(Issue("FEAT-7")).add_done_callback(drain))
+    )
     with pytest.raises(RuntimeError, match=r"^can't start new thread$"):
         pool.submit(Issue("BUG-229"))
     assert heard == ["refused to wait"]

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Outcome = TypeVar("Outcome")
 
 _NEXT_STEP = "call finish()/fail()/force_cancel() first, or read it from another thread"
-_NOT_A_READER = ("concurrent.futures", __name__.rpartition(".")[0])
+_NOT_A_READER = ("concurrent.futures", "pytest_littleloops")
 """Packages whose frames stand between a future and its reader: the library, and what observes it here."""
 
 

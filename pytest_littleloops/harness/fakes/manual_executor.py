@@ -14,7 +14,7 @@ from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar, cast
 
-from pytest_littleloops.harness.fake_future import FakeFuture, Finishers, require_exception
+from pytest_littleloops.harness.fakes.fake_future import FakeFuture, Finishers, require_exception
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, wait_for
 
 P = ParamSpec("P")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from pytest_littleloops.harness.factories import WorkerResults, require_issue_id
-from pytest_littleloops.harness.fake_future import require_exception
+from pytest_littleloops.harness.fakes.factories import WorkerResults, require_issue_id
+from pytest_littleloops.harness.fakes.fake_future import require_exception
+from pytest_littleloops.harness.fakes.pool_factory import wait_until_ended
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, wait_for
-from pytest_littleloops.harness.pool_factory import wait_until_ended
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Protocol, TypeVar
 
-from pytest_littleloops.harness.factories import require_issue_id
-from pytest_littleloops.harness.fake_future import require_exception
+from pytest_littleloops.harness.fakes.factories import require_issue_id
+from pytest_littleloops.harness.fakes.fake_future import require_exception
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, hang, wait_for
 from pytest_littleloops.reference.model import Issue, IssueState, WorkerResult
 from pytest_littleloops.reference.queue import IssueQueue

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from types import TracebackType
 from typing import Self
 
-from pytest_littleloops.harness.factories import WorkerResults
+from pytest_littleloops.harness.fakes.factories import WorkerResults
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang, hang
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
