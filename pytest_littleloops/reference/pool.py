@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.submission import (
@@ -74,6 +74,7 @@ class WorkerPool:
         self._logger = logger if logger is not None else logging.getLogger(__name__)
         self._is_started = False
         self._is_shut_down = False
+        self._is_cancelling_all = False
         # Re-entrant, so that a signal handler may ask what the code it interrupted asks.
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -93,7 +94,7 @@ class WorkerPool:
             if self._is_started:
                 raise RuntimeError("this WorkerPool was already started")
             if self._executor is None:
-                self._executor = IssueThreads(self.max_workers)
+                self._executor = IssueThreads(self.max_workers, self._own_calls)
             self._is_started = True
 
     def submit(self, issue: Issue, on_complete: Completion | None = None) -> Future[WorkerResult]:
@@ -105,21 +106,25 @@ class WorkerPool:
 
         Raises RuntimeError if the pool does not accept work, TypeError for arguments of the wrong
         kind, and whatever the executor raises. After an exception nothing of this submission is left:
-        no completion will come and its body will not start. (An executor of other processes whose
-        `submit` raises after it shipped the work away is beyond that.)
+        no completion will come and its body will not start. (Beyond that are an executor of other
+        processes whose `submit` raises after it shipped the work away, and a KeyboardInterrupt in
+        the middle: if a worker has begun by then, its completion comes.)
         """
         if not isinstance(issue, Issue):
             raise TypeError(f"submit takes an Issue, not {issue!r}")
         if on_complete is not None and not callable(on_complete):
             raise TypeError(f"on_complete must be callable as on_complete(result): {on_complete!r}")
-        future = SubmissionFuture(issue)
+        future = SubmissionFuture(
+            issue, lambda done: self._handle_completion(done, on_complete, issue.issue_id)
+        )
         with self._lock:
             executor = self._executor
             if executor is None or not self._is_started or self._is_shut_down:
                 state = "was shut down" if self._is_shut_down else "is not started"
                 raise RuntimeError(f"{issue.issue_id} was not accepted: this WorkerPool {state}")
+            # Before a shutdown or cancel() can find it, so that neither passes it over.
+            future.needs_no_executor_to_cancel = isinstance(executor, IssueThreads)
             self._pending_callbacks[future] = issue.issue_id
-        future.deliver_to(partial(self._handle_completion, callback=on_complete, issue_id=issue.issue_id))
         work = Work(self._process, future, self._own_calls)
         try:
             executor_future = executor.submit(work)
@@ -134,16 +139,21 @@ class WorkerPool:
             if not isinstance(error, Exception):
                 raise
             return future
-        if not isinstance(executor_future, SubmissionFuture):
-            future.attach(executor_future)
-            executor_future.add_done_callback(partial(self._executor_ended, future))
+        if executor_future is not future:
+            carrying = cast("Future[WorkerResult | None]", executor_future)
+            future.attach(carrying)
+            carrying.add_done_callback(partial(self._executor_ended, future))
+            if self._is_cancelling_all:
+                # The shutdown came while only the executor could have said whether it has begun.
+                future.cancel()
         return future
 
     def cancel(self, issue_id: str) -> bool:
         """Cancel every submission of `issue_id` that still waits; True if there was one.
 
-        The body of a cancelled submission does not start. Its completion, `interrupted=True`, has
-        been delivered by the calling thread when this returns. What runs already runs on.
+        The body of a cancelled submission does not start. Its completion, `interrupted=True`, is
+        delivered by the calling thread, unless another one cancelled it first. What runs already
+        runs on.
         """
         with self._lock:
             owed = [future for future, owner in self._pending_callbacks.items() if owner == issue_id]
@@ -186,6 +196,7 @@ class WorkerPool:
         """
         with self._lock:
             self._is_shut_down = True
+            self._is_cancelling_all |= cancel_pending
             owed = list(self._pending_callbacks)
         if cancel_pending:
             for future in owed:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,8 @@ def run_process(process: Process, issue: Issue) -> WorkerResult:
 def checked_result(issue_id: str, result: object) -> WorkerResult:
     """`result` if it is the `WorkerResult` of `issue_id`, otherwise a failed one that says what it was.
 
-    Never raises, also for an object that does when it is asked for its class or its issue.
+    A failure without an error gets one. Never raises, also for an object that does when it is asked for
+    its class or its issue.
     """
     try:
         if not isinstance(result, WorkerResult):
@@ -61,6 +63,8 @@ def checked_result(issue_id: str, result: object) -> WorkerResult:
         if result.issue_id != issue_id:
             claim = f"the process function returned the result of {result.issue_id!r}, not of {issue_id!r}"
             return failed_result(issue_id, claim)
+        if not (result.success or result.interrupted or result.error):
+            return replace(result, error="the process function reported a failure and no error")
         return result
     except BaseException as error:
         return failed_result(issue_id, error_text(error))
@@ -96,21 +100,18 @@ class SubmissionFuture(Future[WorkerResult]):
     True the body does not start, and `done`, `wait` and `as_completed` agree.
     """
 
-    def __init__(self, issue: Issue) -> None:
+    def __init__(self, issue: Issue, handle: Callable[[SubmissionFuture], object]) -> None:
+        """`handle` is called once when it is done, before any other done-callback; must not raise."""
         super().__init__()
         self.issue = issue
+        self._handle = handle
+        self._is_resolving = False
         # Held by whoever makes the one call of set_running_or_notify_cancel that a future allows.
         self._begun = threading.Lock()
         self._executor_future: Future[WorkerResult | None] | None = None
         self.needs_no_executor_to_cancel = False
         """True where `begin` alone decides whether the body runs: in the pool's own threads."""
-
-    def deliver_to(self, handle: Callable[[Future[WorkerResult]], object]) -> None:
-        """Have `handle` called, before any other done-callback, when this future is done.
-
-        Waiters are awake by then: a completion may take long. `handle` must not raise.
-        """
-        super().add_done_callback(partial(_wake_waiters, handle))
+        super().add_done_callback(_wake_waiters_and_handle)
 
     def begin(self) -> bool:
         """Take the right to run the body: True for one caller at most, none once it has an outcome."""
@@ -134,13 +135,14 @@ class SubmissionFuture(Future[WorkerResult]):
         if not self.needs_no_executor_to_cancel:
             executor_future = self._executor_future
             if executor_future is None or not executor_future.cancel():
-                return self.cancelled()
+                return False
         # Still False if an executor runs the body without saying so to its own future.
         return super().cancel()
 
     def resolve(self, result: WorkerResult) -> bool:
         """Set `result` and run the done-callbacks; False if it already had an outcome."""
         is_unbegun = self._begun.acquire(blocking=False)
+        self._is_resolving = True
         try:
             self.set_result(result)
         except InvalidStateError:
@@ -159,12 +161,14 @@ class SubmissionFuture(Future[WorkerResult]):
         super().add_done_callback(partial(_call_and_log, fn))
 
 
-def _wake_waiters(handle: Callable[[Future[WorkerResult]], object], future: Future[WorkerResult]) -> None:
+def _wake_waiters_and_handle(future: Future[WorkerResult]) -> None:
+    # Waiters are awake before a completion runs, which may take long.
     assert isinstance(future, SubmissionFuture)
-    if future.cancelled():
+    if not future._is_resolving and future.cancelled():
         # cancel() leaves CANCELLED; wait() and as_completed() wake only after this (cpython #109934).
+        # While resolve() is at it, that one sees to it.
         future.begin()
-    handle(future)
+    future._handle(future)
 
 
 def _call_and_log(callback: Callable[[Future[WorkerResult]], object], future: Future[WorkerResult]) -> None:
@@ -182,24 +186,28 @@ class Work:
     def __init__(self, process: Process, future: SubmissionFuture, own_calls: OwnCalls) -> None:
         self._process = process
         self.future = future
-        self._own_calls = own_calls
+        self.own_calls = own_calls
         self.is_withdrawn = False
 
     def __call__(self) -> WorkerResult | None:
         """Run the body and resolve the submission, unless it was cancelled or withdrawn before."""
+        with self.own_calls:
+            return self.run()
+
+    def run(self) -> WorkerResult | None:
+        """The same, for a thread that is inside the pool's `own_calls` already."""
         if not self.future.begin():
             return None
-        with self._own_calls:
-            result = run_process(self._process, self.future.issue)
-            # Here, not in a callback of the executor's future: it holds as well for work that the
-            # executor ran although its submit raised, whose future nobody ever saw.
-            self.future.resolve(result)
+        result = run_process(self._process, self.future.issue)
+        # Here, not in a callback of the executor's future: it holds as well for work that the executor
+        # ran although its submit raised, whose future nobody ever saw.
+        self.future.resolve(result)
         return result
 
     def fail(self, error: BaseException) -> None:
         """End the submission as failed with `error`, unless its body has begun or it has an outcome."""
         if self.future.begin():
-            with self._own_calls:
+            with self.own_calls:
                 self.future.resolve(failed_result(self.future.issue.issue_id, error_text(error)))
 
     def __reduce__(self) -> tuple[type[RemoteWork], tuple[Process, Issue]]:

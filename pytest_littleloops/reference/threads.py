@@ -12,13 +12,14 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from pytest_littleloops.reference.submission import SubmissionFuture, Work
+from pytest_littleloops.reference.submission import OwnCalls, SubmissionFuture, Work
 
 
 class IssueThreads:
     """Runs submissions first in, first out on at most `max_workers` threads. Thread-safe."""
 
-    def __init__(self, max_workers: int) -> None:
+    def __init__(self, max_workers: int, own_calls: OwnCalls) -> None:
+        self._own_calls = own_calls
         self._lender = ThreadPoolExecutor(max_workers, "issue-worker")
         self._max_runners = max_workers
         self._lock = threading.Lock()
@@ -31,12 +32,11 @@ class IssueThreads:
         return tuple(self._lender._threads)
 
     def submit(self, work: Work) -> SubmissionFuture:
-        """Have `work` run; its future is the submission's own, and can be cancelled from now on.
+        """Have `work` run; its future is the submission's own, and needs no executor to cancel it.
 
         Raises what the lender raises (it was shut down, no thread can be started) if nobody is there
         to run it; where a runner is, that one takes this work too.
         """
-        work.future.needs_no_executor_to_cancel = True
         with self._lock:
             self._waiting.append(work)
             if self._runners == self._max_runners:
@@ -71,12 +71,13 @@ class IssueThreads:
     def _run_waiting(self, begun: threading.Lock) -> None:
         if not begun.acquire(blocking=False):
             return
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    # Under the lock, so that whoever adds work sees one runner less.
-                    self._runners -= 1
-                    return
-                work = self._waiting.popleft()
-            work()
-            del work  # or a resting thread would keep the last issue's future alive
+        with self._own_calls:
+            while True:
+                with self._lock:
+                    if not self._waiting:
+                        # Under the lock, so that whoever adds work sees one runner less.
+                        self._runners -= 1
+                        return
+                    work = self._waiting.popleft()
+                work.run()
+                del work  # or a resting thread would keep the last issue's future alive

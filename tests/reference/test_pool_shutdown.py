@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 
@@ -407,3 +408,36 @@ def test_pool_as_a_context_cancels_what_waits_if_its_block_fails(
         fail_amid_work()
     assert journal.heard == [("BUG-2", "interrupted"), ("ENH-1", "completed")]
     assert work.begun == ["ENH-1"]
+
+
+@pytest.mark.parametrize("is_foreign", [False, True], ids=["own threads", "an executor"])
+def test_pool_shutdown_cancels_what_is_just_being_submitted(is_foreign: bool) -> None:
+    """A cancelling shutdown in the middle of `submit` finds the issue: its body does not start."""
+    begun: list[str] = []
+    heard: list[WorkerResult] = []
+
+    def process(issue: Issue) -> WorkerResult:
+        begun.append(issue.issue_id)
+        return WorkerResult(issue.issue_id, True, "", Path())
+
+    executor = ManualExecutor()
+    pool = WorkerPool(process, executor=executor if is_foreign else None)
+    pool.start()
+    carrier = executor if is_foreign else pool._executor
+    submit: Callable[..., object] = carrier.submit  # type: ignore[union-attr]
+
+    def submit_and_shut_down(*arguments: object) -> object:
+        if is_foreign:
+            accepted = submit(*arguments)
+            pool.shutdown(wait=False, cancel_pending=True)
+            return accepted
+        pool.shutdown(wait=False, cancel_pending=True)
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    carrier.submit = submit_and_shut_down  # type: ignore[union-attr, method-assign]
+    future = pool.submit(Issue("BUG-229"), heard.append)
+    executor.run_all()
+    assert future.cancelled()
+    assert [(result.success, result.interrupted) for result in heard] == [(False, True)]
+    assert begun == []
+    assert pool.active_count == 0

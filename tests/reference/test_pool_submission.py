@@ -52,7 +52,7 @@ def succeed(issue: Issue) -> WorkerResult:
 @pytest.fixture
 def future() -> SubmissionFuture:
     """Give the future of a submission that an executor has accepted and not begun."""
-    future = SubmissionFuture(Issue("BUG-229"))
+    future = SubmissionFuture(Issue("BUG-229"), id)
     future.attach(Future())
     return future
 
@@ -93,7 +93,7 @@ def test_pool_submission_that_was_resolved_does_not_begin(future: SubmissionFutu
 
 def test_pool_submission_without_an_executor_is_not_cancelled() -> None:
     """While the executor is being handed the work, nobody can say that its body will not start."""
-    future = SubmissionFuture(Issue("BUG-229"))
+    future = SubmissionFuture(Issue("BUG-229"), id)
     assert future.cancel() is False
     assert future.begin() is True
 
@@ -268,3 +268,12 @@ def test_pool_checked_result_never_raises(junk: object, text: str) -> None:
     """Junk that raises as soon as it is looked at is a failure with that text."""
     result = checked_result("BUG-229", junk)
     assert result == WorkerResult("BUG-229", False, "", Path(), error=text)
+
+
+def test_pool_submission_failed_without_an_error_gets_one() -> None:
+    """A process function that reports a failure and nothing else leaves no empty error behind."""
+    silent = WorkerResult("BUG-229", False, "branch", Path("tree"))
+    result = checked_result("BUG-229", silent)
+    assert result.error == "the process function reported a failure and no error"
+    assert (result.branch_name, result.worktree_path) == ("branch", Path("tree"))
+    assert silent.error is None

@@ -238,17 +238,18 @@ def test_pool_threads_fail_who_relied_on_the_last_that_could_not_start(
 ) -> None:
     """Two threads fail to start, one while the other is at it: one issue is refused, one ends failed."""
     heard: list[WorkerResult] = []
-    threads = IssueThreads(2)
+    threads = IssueThreads(2, OwnCalls())
 
     def submission(issue_id: str) -> Work:
-        future = SubmissionFuture(Issue(issue_id))
-        future.deliver_to(lambda future: heard.append(future.result(0)))
+        future = SubmissionFuture(Issue(issue_id), lambda future: heard.append(future.result(0)))
         return Work(work, future, OwnCalls())
 
     inner, outer = submission("FEAT-7"), submission("BUG-229")
+    refusals: list[object] = []
 
     def refuse(*arguments: object) -> None:
-        if not inner.future.needs_no_executor_to_cancel:
+        refusals.append(arguments)
+        if len(refusals) == 1:
             assert threads.submit(inner) is inner.future
         raise CANNOT_START
 
@@ -266,12 +267,14 @@ def test_pool_threads_do_not_fail_who_was_withdrawn_before(
 ) -> None:
     """A submission that Ctrl-C has withdrawn hears nothing of the thread that fails to start afterwards."""
     heard: list[WorkerResult] = []
-    threads = IssueThreads(2)
-    inner, outer = SubmissionFuture(Issue("FEAT-7")), SubmissionFuture(Issue("BUG-229"))
-    inner.deliver_to(lambda future: heard.append(future.result(0)))
+    threads = IssueThreads(2, OwnCalls())
+    inner = SubmissionFuture(Issue("FEAT-7"), lambda future: heard.append(future.result(0)))
+    outer = SubmissionFuture(Issue("BUG-229"), id)
+    refusals: list[object] = []
 
     def refuse(*arguments: object) -> None:
-        if not inner.needs_no_executor_to_cancel:
+        refusals.append(arguments)
+        if len(refusals) == 1:
             with pytest.raises(KeyboardInterrupt):
                 threads.submit(Work(work, inner, OwnCalls()))
             assert inner.begin(), "this is how the pool withdraws it"
@@ -387,17 +390,17 @@ def test_pool_makes_no_more_threads_than_workers(start_pool: Callable[..., Worke
 
 def test_pool_threads_refuse_work_after_their_shutdown(work: GatedWork) -> None:
     """With no thread left that could take it, work is refused."""
-    threads = IssueThreads(1)
+    threads = IssueThreads(1, OwnCalls())
     threads.shutdown(wait=True)
     with pytest.raises(RuntimeError, match="after shutdown"):
-        threads.submit(Work(work, SubmissionFuture(Issue("BUG-229")), OwnCalls()))
+        threads.submit(Work(work, SubmissionFuture(Issue("BUG-229"), id), OwnCalls()))
 
 
 def test_pool_threads_tell_which_were_started(work: GatedWork) -> None:
     """The threads are known while they live and after they were joined."""
-    threads = IssueThreads(1)
+    threads = IssueThreads(1, OwnCalls())
     before = threads.threads
-    future = SubmissionFuture(Issue("BUG-229"))
+    future = SubmissionFuture(Issue("BUG-229"), id)
     assert threads.submit(Work(work, future, OwnCalls())) is future
     work.gate.set()
     assert future.result(TIMEOUT).success
