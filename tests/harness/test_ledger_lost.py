@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 
 import pytest
 
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from tests.harness.lossy_pools import (
+    Completion,
     DispatcherPool,
     ExitingPool,
     ForgetfulPool,
@@ -295,3 +297,94 @@ def test_assert_all_terminal_leaves_out_what_is_allowed(books: Ledger, allow: st
     pool.shutdown()
     books.assert_all_terminal(allow=(allow,))
     books.assert_all_terminal(allow=allow)
+
+
+def test_an_issue_in_flight_in_a_pool_that_hides_its_work(books: Ledger) -> None:
+    """LL301: the process function is not seen, but a thread of the pool is busy."""
+    gate = threading.Event()
+
+    class HidingPool(SwallowingPool):
+        def submit(self, issue: Issue, on_complete: Completion) -> Future[WorkerResult]:
+            return self._executor.submit(lambda: on_complete(gate.wait(10)))  # type: ignore[arg-type, return-value]
+
+    pool = books.watch(HidingPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    assert codes(books) == [("LL301", "BUG-1")]
+    gate.set()
+    pool.shutdown()
+    assert codes(books) == []
+
+
+def test_the_note_stands_under_the_step_that_it_explains(books: Ledger) -> None:
+    """And a done-callback's own line is shown, not that of what it passed on."""
+    gate = threading.Event()
+
+    def leave_at_the_gate(issue: Issue) -> WorkerResult:
+        gate.wait(10)
+        return leave(issue)
+
+    pool = books.watch(ExitingPool(leave_at_the_gate, max_workers=1))
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    gate.set()
+    pool.shutdown()
+    with pytest.raises(PromiseBroken) as caught:
+        books.assert_all_terminal()
+    lines = str(caught.value).splitlines()
+    handled = next(number for number, line in enumerate(lines) if "done-callback <lambda> raised" in line)
+    assert "lossy_pools.py:" in lines[handled]
+    assert lines[handled + 1].strip() == "and nobody caught it; <lambda> was never called"
+    assert "shutdown" in lines[-3]
+
+
+def test_what_leaves_through_submit_is_a_skipped_completion(books: Ledger) -> None:
+    """LL102: the work was over before the callback was added, so its SystemExit left through `submit`."""
+
+    class SlowToAddPool(ExitingPool):
+        def submit(self, issue: Issue, on_complete: Completion) -> Future[WorkerResult]:
+            future = self._executor.submit(self._process, issue)
+            wait([future], 10)
+            future.add_done_callback(lambda done: self._handle_completion(done, on_complete))
+            return future
+
+    queue, pool = books.watch(ListQueue()), books.watch(SlowToAddPool(leave))
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+    with pytest.raises(SystemExit):
+        pool.submit(issue, print)
+    pool.shutdown()
+    assert codes(books) == [("LL102", "BUG-1")]
+    assert books.violations()[0].note == "it left through submit; print was never called"
+
+
+def test_a_raise_that_nobody_catches_is_told(books: Ledger) -> None:
+    """LL103: the completion raised, and its caller let that pass into the executor."""
+
+    class PassingPool(SwallowingPool):
+        def _handle_completion(self, future: Future[WorkerResult], on_complete: Completion) -> None:
+            on_complete(future.result())
+
+    pool = books.watch(PassingPool())
+    pool.submit(Issue("BUG-1"), lambda result: 1 / 0)
+    pool.shutdown()
+    assert codes(books) == [("LL103", "BUG-1")]
+    assert books.violations()[0].note.startswith("nobody caught it where the completion was called: in ")
+
+
+def test_a_recorded_completion_that_raised_is_told_without_its_caller(books: Ledger) -> None:
+    """An orchestrator alone is watched: who called it is not known."""
+
+    class Boss:
+        def __init__(self) -> None:
+            self.queue = ListQueue()
+
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            raise KeyError(result.issue_id)
+
+    boss = books.watch(Boss())
+    boss.queue.add(Issue("BUG-1"))
+    boss.queue.get()
+    with pytest.raises(KeyError):
+        boss.on_worker_complete(succeed(Issue("BUG-1")))
+    assert codes(books) == [("LL103", "BUG-1")]
+    assert books.violations()[0].note == "what its completion raised never came to a mark"

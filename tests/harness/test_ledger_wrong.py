@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -275,3 +276,128 @@ def test_a_future_that_nobody_ends_is_left_behind(books: Ledger) -> None:
     assert [(one.code, one.issue_id) for one in books.leaks()] == [("LL402", "BUG-1")]
     future.set_result(succeed(Issue("BUG-1")))
     assert books.leaks() == []
+
+
+def test_a_mark_for_an_issue_from_before_the_watch_is_not_unknown(books: Ledger) -> None:
+    """What was in progress when the ledger came may be marked without a word."""
+
+    class CountingQueue(ListQueue):
+        in_progress_count = 1
+
+    books.watch(CountingQueue()).mark_completed("BUG-1")
+    assert codes(books) == []
+
+
+def test_what_is_accepted_during_an_idle_claim_is_not_held_against_it(books: Ledger) -> None:
+    """Between the look at the counters and the answer another thread may submit."""
+
+    class BusyPool:
+        def __init__(self) -> None:
+            self.completions: list[Completion] = []
+
+        def submit(self, issue: Issue, on_complete: Completion) -> None:
+            self.completions.append(on_complete)
+
+        def drain(self, timeout: float) -> bool:
+            self.submit(Issue("BUG-1"), lambda result: None)
+            return True
+
+    pool = books.watch(BusyPool())
+    assert pool.drain(0)
+    pool.completions[0](succeed(Issue("BUG-1")))
+    assert codes(books) == []
+
+
+def test_a_drain_that_lies_is_an_early_idle(books: Ledger) -> None:
+    """LL301: drain() returned True while a completion was owed; a False would have been no claim."""
+
+    class LyingPool:
+        def __init__(self) -> None:
+            self.completions: list[Completion] = []
+            self.answer = False
+
+        def submit(self, issue: Issue, on_complete: Completion) -> None:
+            self.completions.append(on_complete)
+
+        def drain(self, timeout: float) -> bool:
+            return self.answer
+
+        def join(self, timeout: float | None = None) -> None:
+            pass
+
+    pool = books.watch(LyingPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.drain(0)
+    pool.join(0)
+    pool.answer = True
+    pool.completions[0](succeed(Issue("BUG-1")))
+    assert codes(books) == []
+    pool.submit(Issue("BUG-2"), lambda result: None)
+    pool.join()
+    pool.drain(0)
+    pool.completions[1](succeed(Issue("BUG-2")))
+    assert codes(books) == [("LL301", "BUG-2")]
+    assert books.violations()[0].claim == "was owed a completion while join returned"
+
+
+def test_idle_asked_from_inside_the_work_is_no_claim(books: Ledger) -> None:
+    """A completion that asks the pool whether it is idle is itself still owed."""
+    pool = books.watch(DispatcherPool())
+    pool.may_complete.set()
+    answers: list[int] = []
+    pool.submit(Issue("BUG-1"), lambda result: answers.append(pool.active_count))
+    assert books.settle(10)
+    pool.close()
+    assert answers == [0]
+    assert codes(books) == []
+
+
+def test_work_that_goes_on_after_its_issue_was_marked(books: Ledger) -> None:
+    """LL304: whatever it returns in the end."""
+    running, gate = threading.Event(), threading.Event()
+
+    def wait(issue: Issue) -> WorkerResult:
+        running.set()
+        gate.wait(10)
+        return WorkerResult(issue.issue_id, False, "", Path(), error="too late")
+
+    queue, pool = books.watch(ListQueue()), books.watch(SwallowingPool(wait))
+    queue.add(Issue("BUG-1"))
+    issue = queue.get()
+    assert issue is not None
+    pool.submit(issue, lambda result: None)
+    running.wait(10)
+    queue.mark_failed("BUG-1")
+    gate.set()
+    pool.shutdown()
+    assert codes(books) == [("LL304", "BUG-1")]
+    assert books.violations()[0].claim == "was still worked on after it was failed"
+
+
+def test_work_that_begins_after_its_issue_was_marked(books: Ledger) -> None:
+    """LL304: a cancel was accepted, and the body starts all the same."""
+    queue, pool = books.watch(ListQueue()), books.watch(SwallowingPool())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    queue.mark_failed("BUG-1")
+    pool._process(Issue("BUG-1"))
+    pool.shutdown()
+    assert ("LL304", "BUG-1") in codes(books)
+
+
+def test_a_submission_that_was_refused_is_not_counted(books: Ledger) -> None:
+    """Of two issues one was refused to its submitter: one issue there is."""
+
+    class OncePool(SwallowingPool):
+        def submit(self, issue: Issue, on_complete: Completion) -> Future[WorkerResult]:
+            if issue.issue_id == "BUG-2":
+                raise RuntimeError("full")
+            return super().submit(issue, on_complete)
+
+    pool = books.watch(OncePool())
+    pool.submit(Issue("BUG-1"), lambda result: 1 / 0)
+    with pytest.raises(RuntimeError):
+        pool.submit(Issue("BUG-2"), print)
+    pool.shutdown()
+    with pytest.raises(AssertionError, match=r"^LL103 completion-raised: BUG-1 \(1 of 1 issues\)"):
+        books.assert_all_terminal()

@@ -257,8 +257,10 @@ class Books:
         return bool(submissions) and all(one.rejected for one in submissions or ())
 
     def _is_over(self, account: Account) -> bool:
-        is_ended = self.is_terminal(account) and not account.unsettled()
-        return is_ended and not self._is_ghost(account)
+        if self._is_ghost(account):
+            return False
+        is_reported = self.is_terminal(account) and not account.unsettled()
+        return account.state in TERMINAL_STATES or is_reported
 
     def _word(self, account: Account) -> str:
         return account.state if account.state in TERMINAL_STATES else "reported"
