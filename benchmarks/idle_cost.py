@@ -20,7 +20,7 @@ import pytest
 def test_nothing(number):
     pass
 """
-SIZES = ((1, 1.05, 21), (2_000, 1.03, 9))
+SIZES = ((1, 1.05, 41), (2_000, 1.03, 11))
 
 
 def cpu_seconds(folder: Path, *args: str) -> float:

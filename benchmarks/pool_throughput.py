@@ -18,7 +18,7 @@ from pytest_littleloops.reference.pool import WorkerPool
 
 ISSUES = [Issue(f"BUG-{number}") for number in range(20_000)]
 WORKERS = 2
-PAIRS = 9
+PAIRS = 15
 
 
 def work(issue: Issue) -> WorkerResult:

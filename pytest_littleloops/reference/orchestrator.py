@@ -1,103 +1,93 @@
 """The reference `Orchestrator`: takes issues from a queue, has a pool work on them, marks how they ended.
 
-The thread in `run` decides all that is decided: what starts next, and when the run is over. Workers and
-whoever stops the run only put a note into its mailbox; between two notes it sleeps. The lock guards the
-books (who was taken, who is in flight). Under it nothing is called but methods of the queue, which never
-call back: the pool, `defer` and `on_worker_complete` are always called without it.
+All deciding is done by one loop, the thread in `run`. Whoever else has something to say, a completion or
+a stop request, puts it into the loop's mailbox. What other threads touch besides, the books of which
+issue is where, is guarded by one lock, and no lock is held while the queue, the pool or code of the user
+is called.
 
-Longer than one idea should be, because dispatching, stopping and cancelling are the three parties of
-every race there is here, and can only be judged side by side.
+Longer than other modules, since dispatching, cancelling and stopping are one argument about who may end
+an issue: the one who claims its flight.
 """
 
 from __future__ import annotations
 
 import logging
-import queue as standard_queue
+import queue as mailboxes
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from functools import partial
 from types import FrameType
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 from pytest_littleloops.reference.model import IllegalTransition, Issue, IssueState, WorkerResult
 from pytest_littleloops.reference.queue import IssueQueue
 
-POLL_SECONDS = 0.5
-"""How long `run` sleeps without news before it looks for itself."""
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Defer = Callable[[Issue, frozenset[str]], bool]
-"""Asked before an issue starts, with the ids in flight; True if it may not start beside these."""
+"""Asked before an issue is dispatched, with the ids in flight; True puts it off."""
 
 
 class ExitCode(IntEnum):
-    """What `Orchestrator.run` returns, unless a signal stopped it: then 128 and the signal's number."""
+    """What `run` returns, unless a signal stopped it: then it is 128 and the number of the signal."""
 
     OK = 0
-    """Every issue that was taken is completed, or cancelled because `Orchestrator.cancel` asked for it."""
     FAILED = 1
-    """Some issue that was taken ended otherwise, or was put off until nothing could change any more."""
     STOPPED = 2
-    """`Orchestrator.stop` was called. That counts for more than how the issues ended."""
 
 
 class Pool(Protocol):
-    """What an orchestrator needs of a pool. One with `is_started` False has `start` and `shutdown` too."""
+    """What an orchestrator needs of a pool."""
 
     def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object], /) -> object:
-        """Accept `issue` and call `on_complete` once with its result, or raise and do neither."""
+        """Have `issue` worked on and `on_complete` called once, or raise."""
         ...
 
     def cancel(self, issue_id: str, /) -> bool:
-        """Cancel what waits of this issue; its completion is `interrupted`. True if anything waited."""
+        """Cancel what waits of this issue; its completion is `interrupted`. False if nothing waited."""
         ...
 
     @property
     def active_count(self) -> int:
-        """How many completions are owed."""
+        """How many submissions are owed a completion."""
         ...
 
 
-class _StartablePool(Protocol):
+class _OwnPool(Protocol):
     def start(self) -> object: ...
 
-    def shutdown(self, *, wait: bool) -> object: ...
+    def shutdown(self, *, wait: bool = True, cancel_pending: bool = False) -> object: ...
 
 
-class _StopRequest(NamedTuple):
-    signum: int | None
-
-
-@dataclass(slots=True, eq=False)
 class _Flight:
-    """One issue on its way from the queue through the pool, once."""
+    """One way of one issue through the orchestrator, from the queue to its end."""
 
-    issue: Issue
-    cancel_requests: int = 0
-    is_reported: bool = False
-    is_abandoned: bool = False
+    __slots__ = ("cancel_requests", "is_cancelled", "is_claimed", "issue")
 
-    @property
-    def issue_id(self) -> str:
-        return self.issue.issue_id
+    def __init__(self, issue: Issue) -> None:
+        self.issue = issue
+        self.cancel_requests = 0
+        # True once a completion has granted these requests.
+        self.is_cancelled = False
+        # True once somebody has the right to end it: a second completion, or a late one, has not.
+        self.is_claimed = False
 
 
 class Orchestrator:
-    """Works through a queue with a pool, until the queue is empty and every completion has come.
+    """Works through a queue with a pool; no issue that it took is left without a terminal state.
 
-    `max_in_flight` is how many issues the pool has at one time: its `max_workers` if not given, or 2.
-    With `p0_sequential` a P0 waits until nothing is in flight, and nothing else starts until it ended.
-    `defer(issue, in_flight)` is asked before an issue starts: True puts it back, behind its equals, and
-    it is asked again when another issue has ended.
+    At most `max_in_flight` issues are with the pool at once, by default as many as it has workers. With
+    `p0_sequential` a P0 waits until nothing is in flight, and nothing else starts until it has ended.
+    `defer(issue, ids_in_flight)` may put an issue off until another one has ended; issues put off lose
+    their place among those of the same priority.
 
-    `on_worker_complete` is made to be overridden. `cancel` and `stop` may be called from any thread.
+    While it runs, nobody else may take from the queue; adding, and asking for cancellation here, is free
+    for all. `on_worker_complete` may be overridden; nothing else is made for that.
 
-    Raises TypeError for arguments of the wrong kind, ValueError if `max_in_flight` is below 1.
+    Raises TypeError for arguments of the wrong kind and ValueError if `max_in_flight` is below 1.
     """
 
     def __init__(
@@ -113,8 +103,9 @@ class Orchestrator:
         if not isinstance(queue, IssueQueue):
             raise TypeError(f"queue must be an IssueQueue, not {queue!r}")
         for name in ("submit", "cancel", "active_count"):
-            if not hasattr(pool, name):
-                raise TypeError(f"pool must have submit, cancel and active_count; {pool!r} has no {name}")
+            # First in the class, as reading a property may do something.
+            if not hasattr(type(pool), name) and not hasattr(pool, name):
+                raise TypeError(f"pool must have submit, cancel and active_count; {pool!r} lacks {name}")
         if max_in_flight is None:
             max_in_flight = getattr(pool, "max_workers", 2)
         if isinstance(max_in_flight, bool) or not isinstance(max_in_flight, int):
@@ -122,126 +113,125 @@ class Orchestrator:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         if defer is not None and not callable(defer):
-            raise TypeError(f"defer must be callable as defer(issue, in_flight), not {defer!r}")
+            raise TypeError(f"defer must be callable as defer(issue, ids_in_flight), not {defer!r}")
         self.queue = queue
         self.pool = pool
         self.max_in_flight = max_in_flight
+        self.dispatch_errors: dict[str, BaseException] = {}
+        """What the pool's `submit`, or `defer`, raised in the last run, by issue."""
+        self.put_off: list[str] = []
+        """What the last run left queued, since it was put off although nothing was in flight."""
         self._p0_sequential = p0_sequential
         self._defer = defer
         self._logger = logger if logger is not None else logging.getLogger(__name__)
-        # Its put is re-entrant: a signal handler may interrupt this very thread inside another put.
-        self._mailbox: standard_queue.SimpleQueue[_StopRequest | None] = standard_queue.SimpleQueue()
-        self._stops: list[_StopRequest] = []
-        # Re-entrant, so that a handler of a signal that interrupts the run may call cancel().
-        self._lock = threading.RLock()
+        self._poll_seconds = 0.5
         self._is_running = False
-        # Out of the queue and not handed to the pool yet: in progress, but cancel() still wins.
+        # Its put may interrupt itself, so signal handlers may use it. In it: the flights that ended, the
+        # exit codes of stop requests, and None for what only has to wake the loop.
+        self._mailbox: mailboxes.SimpleQueue[_Flight | int | None] = mailboxes.SimpleQueue()
+        self._stop_code: int | None = None
+        self._is_abandoned = False
+        # Guards what follows.
+        self._books = threading.Condition()
+        self._is_moving = False
         self._taken: dict[str, _Flight] = {}
-        # From before the pool can know of it until its completion has returned.
         self._in_flight: dict[str, _Flight] = {}
-        self._waiting_p0: _Flight | None = None
-        # What defer() said yes to since an issue last ended.
-        self._put_off: set[str] = set()
-        # A dictionary, because its order is that of the messages at the end.
-        self._ran: dict[str, None] = {}
-        self._cancelled: set[str] = set()
-        self._dispatch_errors: dict[str, BaseException] = {}
-
-    @property
-    def put_off(self) -> tuple[str, ...]:
-        """The issues that `defer` has put back and that stay queued until another issue ends.
-
-        After `run` those that could not start although nothing was in flight. In the order of adding.
-        """
-        with self._lock:
-            states = self.queue.states()
-            return tuple(one for one in states if one in self._put_off and states[one] is IssueState.QUEUED)
-
-    @property
-    def dispatch_errors(self) -> Mapping[str, BaseException]:
-        """What `pool.submit` or `defer` raised in this run or the last one, by issue."""
-        with self._lock:
-            return dict(self._dispatch_errors)
+        self._ended_count = 0
+        # The loop's own. The put-off are remembered with how many had ended when `defer` was asked.
+        self._held_p0: _Flight | None = None
+        self._put_off_at: dict[str, int] = {}
+        self._unsettled: dict[str, _Flight] = {}
 
     def run(self) -> int:
-        """Work until the queue is empty and nothing is in flight; an `ExitCode`, or 128 and a signal.
+        """Work until the queue is empty and nothing is in flight; return the exit code.
 
-        Issues that are added meanwhile are worked on too. What the pool refuses is marked failed. So is
-        what it still owes when its `active_count` is 0 and no news has come: a run does not wait for a
-        pool that lost an issue. A pool that is not started yet is started, and shut down at the end.
+        `ExitCode.OK` says that every issue it took is completed, or cancelled because `cancel` was
+        asked for it; `FAILED` that some is not; `STOPPED`, or 128 and the number of a signal, that it
+        was told to stop. Issues that are added meanwhile are worked on too. A pool that was never
+        started is started, and shut down at the end; any other is left as it is.
 
-        In the main thread SIGINT and SIGTERM work like `stop` as long as this runs.
+        SIGINT and SIGTERM mean `stop` while this runs on the main thread. If `submit` or `defer` raises
+        an `Exception`, that fails one issue; what they raise beyond that ends the run, with everything
+        that was not yet with the pool back in the queue.
 
-        Raises RuntimeError if another thread is in `run`, and whatever the pool's `start` raises. If
-        `submit` or `defer` raises more than an `Exception`, the issue is marked and the run ends with it.
+        Raises RuntimeError if it runs already.
         """
-        with self._lock:
+        with self._books:
             if self._is_running:
-                raise RuntimeError("this Orchestrator is already in run(); wait for it, or make another")
+                raise RuntimeError("this Orchestrator is running already; one run() at a time")
             self._is_running = True
         try:
-            if getattr(self.pool, "is_started", True) is not False:
-                return self._run()
-            pool = cast(_StartablePool, self.pool)
-            pool.start()
-            try:
-                return self._run()
-            finally:
-                # After a second stop somebody wants this to return at once.
-                pool.shutdown(wait=len(self._stops) < 2)
+            self.dispatch_errors = {}
+            self.put_off = []
+            self._put_off_at.clear()
+            self._stop_code = None
+            self._is_abandoned = False
+            # Not empty if the run before ended in an exception.
+            self._unsettled = dict(self._in_flight)
+            with self._running_pool():
+                with self._signals_as_stop_requests():
+                    self._loop()
+                # A signal may have come after the loop's last look, and is nobody else's any more.
+                self._read_mailbox(wait=False)
+            return self._exit_code()
         finally:
             self._is_running = False
 
     def stop(self) -> None:
-        """Have `run` end: nothing more starts, and what is queued or waits in the pool is interrupted.
+        """Have `run` end: nothing more is dispatched, and what waits is marked interrupted.
 
-        What runs is waited for and ends by its own result. A second call ends that too: what is in
-        flight is interrupted, `run` returns at once, and completions that come later change nothing.
-
-        Returns at once. Safe from any thread and from a signal handler. Called while nothing runs it
-        stops the next run before it starts anything.
+        What runs already is waited for and ends by its own result. A second call does not wait: it has
+        what is in flight marked interrupted, and its completions change nothing any more. Callable from
+        any thread and from signal handlers; returns at once. If nothing runs, it stops the next run.
         """
-        self._mailbox.put(_StopRequest(None))
+        self._mailbox.put(ExitCode.STOPPED)
 
     def cancel(self, issue_id: str) -> bool:
-        """Have `issue_id` not worked on; True if it ends `cancelled`, False if it is too late for that.
+        """Have an issue that has not begun end cancelled; True if it will, or has by now.
 
-        Too late is what runs, what has ended, and what neither waits here nor was taken by this run.
-        Completions of what waited in the pool are usually delivered by the calling thread.
+        False if it runs already, has ended or is unknown; then nothing has changed. Callable from any
+        thread.
         """
-        with self._lock:
-            if (flight := self._taken.get(issue_id)) is not None:
+        if self.queue.cancel_queued(issue_id):
+            return True
+        with self._books:
+            # Neither queued nor in the books for a moment, while the loop moves it.
+            self._books.wait_for(lambda: not self._is_moving)
+            flight = self._taken.get(issue_id)
+            if flight is not None:
                 flight.cancel_requests += 1
-                # A P0 that waits for its turn holds up everybody else.
                 self._mailbox.put(None)
                 return True
-            if (flight := self._in_flight.get(issue_id)) is None:
-                return self._cancel_queued(issue_id)
-            # Counted, so that a caller who is refused does not take back what another was promised.
-            flight.cancel_requests += 1
-        is_cancelled = False
+            flight = self._in_flight.get(issue_id)
+            if flight is not None:
+                # Before the pool is asked, as it delivers the completion before it answers.
+                flight.cancel_requests += 1
+        if flight is None:
+            # It may have been put back just now.
+            return self.queue.cancel_queued(issue_id)
+        is_granted = False
         try:
-            is_cancelled = self.pool.cancel(issue_id)
+            is_granted = self.pool.cancel(issue_id)
         finally:
-            with self._lock:
-                if not is_cancelled:
+            with self._books:
+                # Counted, so that another request, which was granted, is not forgotten with this one.
+                # Refused by the pool, it may still have been granted by an interruption that came now.
+                if not is_granted and not flight.is_cancelled:
                     flight.cancel_requests -= 1
-                # Whoever else asked the pool may have been the one whom it obeyed.
-                is_cancelled = is_cancelled or issue_id in self._cancelled
-        return is_cancelled
+        return is_granted or flight.is_cancelled
 
     def on_worker_complete(self, result: WorkerResult) -> None:
-        """Mark how an issue ended. Called once for each submission, by the thread that ended it.
+        """Mark how an issue ended. Called once for each dispatched issue, mostly by its worker's thread.
 
-        May be overridden, to look at the result or to `requeue` an issue instead of marking it; the
-        override calls this one for whatever it does not mark itself. If it raises, the issue is marked
-        failed unless it is marked already, and the pool hears of the exception.
-
-        Raises IllegalTransition if the queue knows of another ending, or does not know the issue.
+        Whatever it raises goes on to the pool; the issue is marked failed if it has no other end yet.
         """
-        if result.interrupted and self._is_cancel_requested(result.issue_id):
+        with self._books:
+            flight = self._in_flight.get(result.issue_id)
+            is_cancelled = result.interrupted and flight is not None and flight.cancel_requests > 0
+            if flight is not None and is_cancelled:
+                flight.is_cancelled = True
+        if is_cancelled:
             self.queue.mark_cancelled(result.issue_id)
-            self._cancelled.add(result.issue_id)
         elif result.interrupted:
             self.queue.mark_interrupted(result.issue_id)
         elif result.success:
@@ -249,276 +239,299 @@ class Orchestrator:
         else:
             self.queue.mark_failed(result.issue_id)
 
-    def _run(self) -> int:
-        self._stops = []
-        self._put_off = set()
-        self._dispatch_errors = {}
-        self._ran = dict.fromkeys(self._in_flight)
+    def _loop(self) -> None:
         try:
-            with self._signals_in_mailbox():
-                self._work_off()
+            # A stop may have been asked for before.
+            self._read_mailbox(wait=False)
+            while True:
+                self._dispatch()
+                self._read_mailbox(wait=bool(self._in_flight))
+                if not self._in_flight and not self._may_start():
+                    break
         finally:
-            self._give_back_waiting_p0()
-        # A signal may have come after the last look and before its handler was taken away.
-        if self._is_stopped():
-            self._interrupt_queued()
-        return self._exit_code()
-
-    def _work_off(self) -> None:
-        while not self._is_stopped():
-            self._dispatch()
-            if self._stops:
-                # Heard while dispatching: that note will not wake anybody again.
-                break
-            if self._flights():
-                self._await_news()
-            elif self._is_finished():
-                return
-        self._give_back_waiting_p0()
-        self._interrupt_queued()
-        for flight in self._flights():
-            try:
-                self.pool.cancel(flight.issue_id)
-            except Exception as error:
-                self._report(f"the pool could not cancel {flight.issue_id}: {error!r}", error)
-        while self._flights() and len(self._stops) < 2:
-            self._await_news()
-        for flight in self._flights():
-            flight.is_abandoned = True
-            self._end(flight, self.queue.mark_interrupted)
-
-    def _flights(self) -> list[_Flight]:
-        with self._lock:
-            return list(self._in_flight.values())
-
-    def _is_finished(self) -> bool:
-        with self._lock:
-            return not self._in_flight and self._waiting_p0 is None and not self._has_unasked()
+            # Empty unless something was raised.
+            self._held_p0 = None
+            self._put_back()
 
     def _dispatch(self) -> None:
-        set_aside: list[_Flight] = []
-        try:
-            while not self._is_stopped() and (flight := self._take()) is not None:
-                if not self._hand_over(flight):
-                    set_aside.append(flight)
-        finally:
-            # Not before the end: back in the queue they would be taken again at once.
-            for flight in set_aside:
-                self._leave_taken(flight, self.queue.requeue)
+        """Start what may start now."""
+        while self._may_start():
+            while (flight := self._next()) is not None:
+                self._start(flight)
+                self._read_mailbox(wait=False)
+            # Only now: back in the queue, what was put off would be the next to be taken.
+            self._put_back()
+
+    def _may_start(self) -> bool:
+        """True if there is an issue that may start now, as far as `defer` has not said otherwise."""
+        if self._held_p0 is not None:
+            return not self._in_flight or self._held_p0.cancel_requests > 0
+        if self._stop_code is not None or len(self._in_flight) >= self.max_in_flight:
+            return False
+        if any(self._runs_alone(flight.issue) for flight in list(self._in_flight.values())):
+            return False
+        if self.queue.queued_count > len(self._put_off_at):
+            return True
+        return any(
+            self._put_off_at.get(issue_id) != self._ended_count for issue_id in self.queue.queued_ids
+        )
+
+    def _next(self) -> _Flight | None:
+        """The issue to start now; None while there is none that may."""
+        if not self._may_start():
+            return None
+        held, self._held_p0 = self._held_p0, None
+        if held is not None:
+            return held
+        flight = self._take()
+        if flight is not None and self._runs_alone(flight.issue):
+            self._held_p0 = flight
+            return None
+        return flight
+
+    def _runs_alone(self, issue: Issue) -> bool:
+        return self._p0_sequential and issue.priority == "P0"
 
     def _take(self) -> _Flight | None:
-        with self._lock:
-            if (waiting := self._waiting_p0) is not None:
-                if self._in_flight and not waiting.cancel_requests:
-                    return None
-                self._waiting_p0 = None
-                return waiting
-            if len(self._in_flight) >= self.max_in_flight or self._is_p0_in_flight():
-                return None
-            if not self._has_unasked():
-                return None
-            try:
-                # Under the lock, so that cancel() finds an issue either queued or taken.
-                issue = self.queue.get(block=False)
-            except standard_queue.Empty:
-                return None
-            flight = self._taken[issue.issue_id] = _Flight(issue)
-            self._ran[issue.issue_id] = None
-            self._cancelled.discard(issue.issue_id)
-            if self._in_flight and self._p0_sequential and issue.priority == "P0":
-                self._waiting_p0 = flight
-                return None
-            return flight
+        flight = None
+        with self._moving(), suppress(mailboxes.Empty):
+            flight = _Flight(self.queue.get(block=False))
+            self._taken[flight.issue.issue_id] = flight
+        return flight
 
-    def _hand_over(self, flight: _Flight) -> bool:
-        """Have the pool work on it, or mark it if that is not possible; False if it was put off."""
+    def _put_back(self) -> None:
+        """Requeue what was taken and not started, except a P0 that waits for its turn."""
+        for flight in list(self._taken.values()):
+            if flight is not self._held_p0:
+                self._leave_taken(flight, self.queue.requeue)
+
+    def _leave_taken(self, flight: _Flight, mark: Callable[[str], None]) -> None:
+        """Mark an issue that was not started, as cancelled if that was promised to somebody."""
+        with self._moving():
+            with self._books:
+                del self._taken[flight.issue.issue_id]
+            if flight.cancel_requests:
+                mark = self.queue.mark_cancelled
+            self._mark(mark, flight)
+
+    def _start(self, flight: _Flight) -> None:
+        """Hand an issue to the pool, unless it was put off or cancelled."""
+        issue = flight.issue
         try:
             if self._is_put_off(flight):
-                return False
-            with self._lock:
+                return
+            with self._books:
                 is_cancelled = flight.cancel_requests > 0
-                self._leave_taken(flight)
                 if not is_cancelled:
-                    self._in_flight[flight.issue_id] = flight
-            if not is_cancelled:
-                self.pool.submit(flight.issue, partial(self._deliver, flight))
+                    self._in_flight[issue.issue_id] = self._taken.pop(issue.issue_id)
+            if is_cancelled:
+                self._leave_taken(flight, self.queue.mark_cancelled)
+                return
+            self._unsettled[issue.issue_id] = flight
+            self.pool.submit(issue, partial(self._deliver, flight))
         except BaseException as error:
-            with self._lock:
-                self._dispatch_errors[flight.issue_id] = error
+            self.dispatch_errors[issue.issue_id] = error
+            self._report(f"{issue.issue_id} could not be dispatched: {error!r}", error)
+            self._unsettled[issue.issue_id] = flight
+            if issue.issue_id in self._taken:
                 self._leave_taken(flight, self.queue.mark_failed)
+            elif self._claim(flight):
                 self._end(flight, self.queue.mark_failed)
-            self._report(f"{flight.issue_id} could not be started: {error!r}", error)
             if not isinstance(error, Exception):
                 raise
-        return True
 
     def _is_put_off(self, flight: _Flight) -> bool:
-        if self._defer is None:
+        if self._defer is None or flight.cancel_requests:
             return False
-        with self._lock:
-            if flight.cancel_requests:
-                return False
-            if flight.issue_id in self._put_off:
-                return True
-            # Before the question: what ends while it is asked makes the answer an old one.
-            self._put_off.add(flight.issue_id)
+        issue = flight.issue
+        with self._books:
+            ended_count = self._ended_count
             in_flight = frozenset(self._in_flight)
-        if self._defer(flight.issue, in_flight):
+        if self._put_off_at.get(issue.issue_id) == ended_count:
             return True
-        with self._lock:
-            self._put_off.discard(flight.issue_id)
-        return False
+        if not self._defer(issue, in_flight):
+            self._put_off_at.pop(issue.issue_id, None)
+            return False
+        # As of before the question: what has ended meanwhile is a reason to ask again.
+        self._put_off_at[issue.issue_id] = ended_count
+        return True
 
     def _deliver(self, flight: _Flight, result: WorkerResult) -> None:
-        """The completion that each submission is given, bound to its flight."""
-        with self._lock:
-            is_owed = self._in_flight.get(flight.issue_id) is flight and not flight.is_reported
-            flight.is_reported = True
-        if not is_owed:
-            self._report(f"{flight.issue_id}: a completion came that was not owed; it changes nothing")
+        """The completion of one submission."""
+        issue_id = flight.issue.issue_id
+        if not self._claim(flight):
+            self._report(f"{issue_id}: a completion came that nothing is owed any more; it changes nothing")
             return
+        mark: Callable[[str], None] | None = None
         try:
-            if result.issue_id != flight.issue_id:
-                raise ValueError(f"the completion of {flight.issue_id} speaks of {result.issue_id!r}")
+            if result.issue_id != issue_id:
+                raise ValueError(f"the completion of {issue_id} has the result of {result.issue_id!r}")
             self.on_worker_complete(result)
         except BaseException as error:
-            if flight.is_abandoned and isinstance(error, IllegalTransition):
-                self._report(f"{flight.issue_id}: its completion came too late: {error}")
+            if self._is_current(flight):
+                mark = self.queue.mark_failed
+            elif isinstance(error, IllegalTransition):
+                self._report(f"{issue_id}: its completion came too late: {error}")
                 return
-            self._end(flight, self.queue.mark_failed)
             raise
         finally:
-            # The books first: whoever reads the note, or happens to look before, finds them closed.
-            self._end(flight)
-            self._mailbox.put(None)
+            self._end(flight, mark)
 
-    def _end(self, flight: _Flight, mark: Callable[[str], None] | None = None) -> None:
-        """Mark it and close its books, unless that was done, or the issue is on its way anew."""
-        with self._lock:
-            if self._in_flight.get(flight.issue_id) is not flight:
-                return
-            del self._in_flight[flight.issue_id]
-            self._put_off.clear()
+    def _claim(self, flight: _Flight) -> bool:
+        """Take the right to end a flight: True for one caller."""
+        with self._books:
+            is_first = not flight.is_claimed
+            flight.is_claimed = True
+            return is_first
+
+    def _is_current(self, flight: _Flight) -> bool:
+        """False if it was abandoned, or its issue was requeued and is on its way anew."""
+        issue_id = flight.issue.issue_id
+        with self._books:
+            return self._in_flight.get(issue_id) is flight and issue_id not in self._taken
+
+    def _end(self, flight: _Flight, mark: Callable[[str], None] | None) -> None:
+        """Mark an issue in flight, clear its entry and tell the loop."""
+        issue_id = flight.issue.issue_id
+        try:
             if mark is not None:
-                self._mark(mark, flight.issue_id)
+                self._mark(mark, flight)
+        finally:
+            with self._books:
+                # First: the loop, which reads without the lock, must not see neither.
+                self._ended_count += 1
+                # Not if it was abandoned, or an overridden completion requeued it and it is here anew.
+                if self._in_flight.get(issue_id) is flight:
+                    del self._in_flight[issue_id]
+            self._mailbox.put(flight)
 
-    def _leave_taken(self, flight: _Flight, mark: Callable[[str], None] | None = None) -> None:
-        """Mark an issue that is not handed to the pool; `cancelled` if that was promised to somebody."""
-        with self._lock:
-            if self._taken.pop(flight.issue_id, None) is None:
-                return
-            if flight.cancel_requests:
-                self._cancelled.add(flight.issue_id)
-                self._put_off.discard(flight.issue_id)
-                mark = self.queue.mark_cancelled
-            if mark is not None:
-                self._mark(mark, flight.issue_id)
+    def _mark(self, mark: Callable[[str], None], flight: _Flight) -> None:
+        # It may have been marked already, by an overridden completion or by hand in the queue.
+        with suppress(IllegalTransition):
+            mark(flight.issue.issue_id)
 
-    def _give_back_waiting_p0(self) -> None:
-        flight, self._waiting_p0 = self._waiting_p0, None
-        if flight is not None:
-            self._leave_taken(flight, self.queue.requeue)
-
-    def _interrupt_queued(self) -> None:
-        with self._lock:
-            self._put_off.clear()
-            for issue_id in self.queue.queued_ids:
-                self._mark(self.queue.mark_interrupted, issue_id)
-
-    def _cancel_queued(self, issue_id: str) -> bool:
-        try:
-            is_queued = self.queue.state_of(issue_id) is IssueState.QUEUED
-        except KeyError:
-            return False
-        if not is_queued or not self._mark(self.queue.mark_cancelled, issue_id):
-            return False
-        self._cancelled.add(issue_id)
-        self._put_off.discard(issue_id)
-        return True
-
-    def _mark(self, mark: Callable[[str], None], issue_id: str) -> bool:
-        """False, and nothing changed, if somebody else has marked it otherwise."""
-        try:
-            mark(issue_id)
-        except IllegalTransition:
-            return False
-        return True
-
-    def _await_news(self) -> None:
-        try:
-            self._read(self._mailbox.get(timeout=POLL_SECONDS))
-        except standard_queue.Empty:
-            # Read before the books: a pool at 0 has returned from every completion, so these are closed.
-            if self.pool.active_count == 0:
-                self._write_off_unreported()
-
-    def _write_off_unreported(self) -> None:
-        with self._lock:
-            lost = [flight for flight in self._in_flight.values() if not flight.is_reported]
-            for flight in lost:
-                self._end(flight, self.queue.mark_failed)
-        for flight in lost:
-            self._report(f"{flight.issue_id} is lost: the pool went idle and never reported it")
-
-    def _is_stopped(self) -> bool:
-        with suppress(standard_queue.Empty):
+    def _read_mailbox(self, *, wait: bool) -> None:
+        """Act on all that has come, after waiting for it to come; then look for a pool that lost it."""
+        is_pool_idle = False
+        message: _Flight | int | None = None
+        if wait:
+            try:
+                message = self._mailbox.get(timeout=self._poll_seconds)
+            except mailboxes.Empty:
+                # Before the books are read: what the pool reports as ended until now is not in them.
+                is_pool_idle = self.pool.active_count == 0
+        with suppress(mailboxes.Empty):
             while True:
-                self._read(self._mailbox.get_nowait())
-        return bool(self._stops)
+                self._act_on(message)
+                message = self._mailbox.get(block=False)
+        if is_pool_idle:
+            self._fail_unreported()
+        if self._stop_code is not None:
+            self.queue.interrupt_queued()
 
-    def _read(self, note: _StopRequest | None) -> None:
-        if note is not None:
-            self._stops.append(note)
+    def _act_on(self, message: _Flight | int | None) -> None:
+        if isinstance(message, _Flight):
+            if self._ended_well(message):
+                self._unsettled.pop(message.issue.issue_id, None)
+        elif message is not None and self._stop_code is None:
+            self._stop_code = message
+            self._interrupt_waiting()
+        elif message is not None:
+            self._abandon()
 
-    def _has_unasked(self) -> bool:
-        if not self._put_off:
-            return not self.queue.empty()
-        return any(issue_id not in self._put_off for issue_id in self.queue.queued_ids)
+    def _interrupt_waiting(self) -> None:
+        """Begin to stop: what is not with the pool is interrupted here, what waits in it, by it."""
+        self._held_p0 = None
+        for flight in list(self._taken.values()):
+            self._leave_taken(flight, self.queue.mark_interrupted)
+        for issue_id in list(self._in_flight):
+            try:
+                self.pool.cancel(issue_id)
+            except Exception as error:
+                self._report(f"the pool could not cancel {issue_id}: {error!r}", error)
 
-    def _is_p0_in_flight(self) -> bool:
-        return self._p0_sequential and any(one.issue.priority == "P0" for one in self._in_flight.values())
+    def _abandon(self) -> None:
+        """Stop waiting: what is in flight is interrupted now, and whatever it becomes later is ignored."""
+        self._is_abandoned = True
+        for flight in list(self._in_flight.values()):
+            # Also one whose completion is being delivered: that may never return.
+            self._claim(flight)
+            self._end(flight, self.queue.mark_interrupted)
 
-    def _is_cancel_requested(self, issue_id: str) -> bool:
-        with self._lock:
-            flight = self._in_flight.get(issue_id)
-            return flight is not None and flight.cancel_requests > 0
+    def _fail_unreported(self) -> None:
+        for flight in list(self._in_flight.values()):
+            if self._claim(flight):
+                self._report(f"{flight.issue.issue_id}: the pool went idle and never reported")
+                self._end(flight, self.queue.mark_failed)
 
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        self._mailbox.put(_StopRequest(signum))
-
-    @contextmanager
-    def _signals_in_mailbox(self) -> Iterator[None]:
-        with ExitStack() as restored:
-            for signum in _SIGNALS:
-                previous = signal.getsignal(signum)
-                # None stands for a handler that Python did not set and could not put back.
-                if previous is not None:
-                    # Only the main thread may set one.
-                    with suppress(ValueError):
-                        signal.signal(signum, self._on_signal)
-                        restored.callback(signal.signal, signum, previous)
-            yield
+    def _ended_well(self, flight: _Flight) -> bool:
+        state = self.queue.state_of(flight.issue.issue_id)
+        is_cancelled = state is IssueState.CANCELLED and flight.cancel_requests > 0
+        return is_cancelled or state is IssueState.COMPLETED
 
     def _exit_code(self) -> int:
-        if self._stops:
-            signum = self._stops[0].signum
-            return ExitCode.STOPPED if signum is None else 128 + signum
-        with self._lock:
-            states = self.queue.states()
-            by_request = frozenset(self._cancelled)
-        code = ExitCode.OK
-        for issue_id in self._ran:
-            state = states[issue_id]
-            if state is IssueState.IN_PROGRESS:
-                self._report(f"{issue_id} is still in progress: its completion did not mark it")
-            elif state is IssueState.QUEUED:
-                self._report(f"{issue_id} was put off although nothing was in flight; it stays queued")
-            is_by_request = state is IssueState.CANCELLED and issue_id in by_request
-            if state is not IssueState.COMPLETED and not is_by_request:
-                code = ExitCode.FAILED
-        return code
+        if self._stop_code is not None:
+            return self._stop_code
+        self.put_off = [issue_id for issue_id in self.queue.queued_ids if issue_id in self._put_off_at]
+        for issue_id in self.put_off:
+            self._report(f"{issue_id} stays queued: it was put off although nothing is in flight")
+        unsettled = [flight for flight in self._unsettled.values() if not self._ended_well(flight)]
+        for flight in unsettled:
+            if self.queue.state_of(flight.issue.issue_id) is IssueState.IN_PROGRESS:
+                self._report(f"{flight.issue.issue_id} is still in progress: its completion marked nothing")
+        return ExitCode.FAILED if unsettled or self.put_off else ExitCode.OK
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Make `cancel` wait while an issue is neither in the queue nor in the books."""
+        self._is_moving = True
+        try:
+            yield
+        finally:
+            with self._books:
+                self._is_moving = False
+                self._books.notify_all()
+
+    @contextmanager
+    def _running_pool(self) -> Iterator[None]:
+        """Start the pool if it never was, and shut it down then."""
+        if getattr(self.pool, "is_started", True) is not False:
+            yield
+            return
+        pool = cast(_OwnPool, self.pool)
+        pool.start()
+        is_waited_for = False
+        try:
+            yield
+            is_waited_for = not self._is_abandoned
+        finally:
+            if is_waited_for:
+                pool.shutdown()
+            else:
+                # After a second stop, or an exception, somebody wants to get out now.
+                pool.shutdown(wait=False, cancel_pending=True)
+
+    @contextmanager
+    def _signals_as_stop_requests(self) -> Iterator[None]:
+        previous = {}
+        try:
+            for signum in _SIGNALS:
+                handler = signal.getsignal(signum)
+                # None is a handler that was not installed from Python, and could not be put back.
+                if handler is not None:
+                    # ValueError: not on the main thread.
+                    with suppress(ValueError):
+                        signal.signal(signum, self._on_signal)
+                        previous[signum] = handler
+            yield
+        finally:
+            for signum, handler in previous.items():
+                signal.signal(signum, handler)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._mailbox.put(128 + signum)
 
     def _report(self, message: str, error: BaseException | None = None) -> None:
-        # A logger that raises must not cost an issue its mark.
+        # A logger that raises must not cost an issue its end.
         with suppress(BaseException):
             self._logger.error(message, exc_info=error)

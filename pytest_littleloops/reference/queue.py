@@ -1,244 +1,304 @@
-"""The reference `IssueQueue`: which issues there are, which state each is in, which comes next.
+"""The reference `IssueQueue`: which issues wait, and in which state every other one is.
 
-One lock guards all of it, and every change of a state is made in one place, `_transition`, which knows
-the legal ones. Nothing of anybody else is called while the lock is held.
+One lock guards it all. Taking an issue and marking it in progress is one step, so no issue is ever in
+neither place. Every change of state passes through `_move`, after it was found legal. What lives here
+knows nothing of pools or orchestrators; they call it.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 
 from pytest_littleloops.reference.model import PRIORITIES, IllegalTransition, Issue, IssueState
 
-_MAY_BECOME: dict[IssueState, frozenset[IssueState | None]] = {
-    IssueState.QUEUED: frozenset({None, IssueState.IN_PROGRESS} | {s for s in IssueState if s.is_terminal}),
-    IssueState.IN_PROGRESS: frozenset({IssueState.QUEUED}),
-    IssueState.COMPLETED: frozenset({IssueState.IN_PROGRESS}),
-    IssueState.FAILED: frozenset({IssueState.IN_PROGRESS}),
-    IssueState.CANCELLED: frozenset({IssueState.QUEUED, IssueState.IN_PROGRESS}),
-    IssueState.INTERRUPTED: frozenset({IssueState.QUEUED, IssueState.IN_PROGRESS}),
+_QUEUED = IssueState.QUEUED
+_IN_PROGRESS = IssueState.IN_PROGRESS
+_TERMINAL = frozenset(state for state in IssueState if state.is_terminal)
+
+_LEGAL_BEFORE: dict[IssueState, frozenset[IssueState]] = {
+    IssueState.QUEUED: _TERMINAL | {_IN_PROGRESS},
+    IssueState.COMPLETED: frozenset({_IN_PROGRESS}),
+    IssueState.FAILED: frozenset({_IN_PROGRESS}),
+    IssueState.CANCELLED: frozenset({_QUEUED, _IN_PROGRESS}),
+    IssueState.INTERRUPTED: frozenset({_QUEUED, _IN_PROGRESS}),
 }
-"""Each state, and those from which an issue may get there. None: not known before."""
+"""From which states a caller may ask for each; `in_progress` is missing, as only `get` leads there."""
+
+
+def _check(issue: object) -> None:
+    if not isinstance(issue, Issue):
+        raise TypeError(f"only an Issue can be queued, not {issue!r}")
+
+
+class _Record:
+    """One issue and its state. Requeueing makes a new one, so that an old place in a lane stays stale."""
+
+    __slots__ = ("issue", "state")
+
+    def __init__(self, issue: Issue) -> None:
+        self.issue = issue
+        self.state = _QUEUED
+
+
+class _Lane:
+    """The records of one priority in their order; those that are queued no more are skipped lazily."""
+
+    __slots__ = ("records", "stale")
+
+    def __init__(self) -> None:
+        self.records: deque[_Record] = deque()
+        self.stale = 0
+
+    def first(self) -> _Record | None:
+        """The record to hand out next, still in its place."""
+        records = self.records
+        while records:
+            if records[0].state is _QUEUED:
+                return records[0]
+            records.popleft()
+            self.stale -= 1
+        return None
+
+    def leave_stale(self) -> None:
+        """Count a record that will never be handed out; sweep once they are the majority."""
+        self.stale += 1
+        # A sweep costs as much as the lane is long, and at least half of that many were left before it.
+        if self.stale * 2 > len(self.records):
+            self.records = deque(record for record in self.records if record.state is _QUEUED)
+            self.stale = 0
 
 
 class IssueQueue:
-    """Hands out issues, P0 first and first-in-first-out inside a priority, and knows how each ended.
+    """Hands out issues by priority, `P0` first and first-in-first-out inside one, and knows their states.
 
-    Taking an issue and marking it in progress is one step, so every issue that was added is in exactly
-    one state at any moment. A terminal state is left by `requeue` only. All methods may be called from
-    any thread, and each takes the same time however many issues there are, unless it lists them.
+    A terminal state is left by `requeue` alone. A mark that contradicts what is known raises
+    `IllegalTransition` and changes nothing; to repeat the mark of a terminal state is no contradiction.
+    All methods may be called from any thread; each is one step. Adding, taking and marking cost the
+    same however many issues there are. The lists of ids are copies in the order of addition, except
+    `queued_ids`, which is in the order of handing out.
     """
 
     def __init__(self) -> None:
+        # Its lock is re-entrant, so that a signal handler may ask what the code it interrupted asks.
         self._changed = threading.Condition()
-        self._issues: dict[str, Issue] = {}
-        self._states: dict[str, IssueState] = {}
-        # Dictionaries as ordered sets: a count, and leaving from the middle, cost nothing.
-        self._ids_in: dict[IssueState, dict[str, None]] = {state: {} for state in IssueState}
-        # Ordered dictionaries, since a plain one walks over everything it ever handed out to find its
-        # first; and no deques, since an issue that is cancelled would have to be left in them.
-        self._waiting: dict[str, OrderedDict[str, Issue]] = {name: OrderedDict() for name in PRIORITIES}
+        self._records: dict[str, _Record] = {}
+        self._lanes = {priority: _Lane() for priority in PRIORITIES}
+        self._counts = dict.fromkeys(IssueState, 0)
 
     def add(self, issue: Issue) -> bool:
-        """Queue `issue`; False, and nothing changes, if its id is known already, in any state.
+        """Queue `issue`; False if its id is already known, in whatever state.
 
-        Raises TypeError if it is no `Issue`.
+        Raises TypeError for what is no `Issue`.
         """
-        _check_issue(issue)
+        _check(issue)
         with self._changed:
-            if issue.issue_id in self._states:
+            if issue.issue_id in self._records:
                 return False
-            self._issues[issue.issue_id] = issue
-            self._transition(issue.issue_id, IssueState.QUEUED)
+            self._move(issue, None, _QUEUED)
             return True
 
     def add_many(self, issues: Iterable[Issue]) -> int:
-        """Queue those whose ids are not known yet, in their order; how many that were.
+        """Queue all of `issues` whose ids are not yet known, in one step, and return how many that were.
 
-        Raises TypeError if one of them is no `Issue`; then none is queued.
+        Raises TypeError if one of them is no `Issue`; none is queued then.
         """
-        # Read before the first is added: the iterable is foreign code, and may use this queue.
+        # Read before locking: the iterable is foreign code.
         candidates = list(issues)
-        for issue in candidates:
-            _check_issue(issue)
-        # Through add(), so that whoever overrides or watches it hears of each.
-        return sum(self.add(issue) for issue in candidates)
+        for candidate in candidates:
+            _check(candidate)
+        with self._changed:
+            return sum(self.add(issue) for issue in candidates)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Issue:
-        """Take the next issue; it is in progress from then on, and the caller's to have marked.
+        """Take the issue that is next and mark it in progress.
 
-        If there is none it waits for one, at most `timeout` seconds, unless `block` is False.
-
-        Raises `queue.Empty` of the standard library if none came, ValueError for a negative `timeout`.
+        With `block` it waits for one, `timeout` seconds at most if that is given. Raises `queue.Empty`
+        if there is none, ValueError for a negative timeout.
         """
         if block and timeout is not None and timeout < 0:
-            raise ValueError(f"timeout must not be negative, but is {timeout}")
+            raise ValueError(f"timeout must not be negative: {timeout}")
         with self._changed:
             if block:
                 self._wait_for_queued(timeout)
-            for waiting in self._waiting.values():
-                if waiting:
-                    issue = next(iter(waiting.values()))
-                    self._transition(issue.issue_id, IssueState.IN_PROGRESS)
-                    return issue
+            for lane in self._lanes.values():
+                record = lane.first()
+                if record is not None:
+                    self._move(record.issue, record, _IN_PROGRESS)
+                    return record.issue
         raise queue.Empty
 
     def mark_completed(self, issue_id: str) -> None:
-        """Note that the work succeeded. Repeating it changes nothing, as for the other marks.
-
-        Raises IllegalTransition, and nothing changes, unless the issue is in progress.
-        """
-        self._transition(issue_id, IssueState.COMPLETED)
+        """End an issue in progress as completed."""
+        self._request(issue_id, IssueState.COMPLETED)
 
     def mark_failed(self, issue_id: str) -> None:
-        """Note that the work failed.
-
-        Raises IllegalTransition, and nothing changes, unless the issue is in progress.
-        """
-        self._transition(issue_id, IssueState.FAILED)
+        """End an issue in progress as failed."""
+        self._request(issue_id, IssueState.FAILED)
 
     def mark_cancelled(self, issue_id: str) -> None:
-        """Note that somebody asked for this issue not to be worked on; if it waits, it stays here.
-
-        Raises IllegalTransition, and nothing changes, unless the issue is queued or in progress.
-        """
-        self._transition(issue_id, IssueState.CANCELLED)
+        """End an issue that is queued or in progress as cancelled: somebody asked for that."""
+        self._request(issue_id, IssueState.CANCELLED)
 
     def mark_interrupted(self, issue_id: str) -> None:
-        """Note that a shutdown ended this issue for now; if it waits, it stays here.
+        """End an issue that is queued or in progress as interrupted: a shutdown stopped it."""
+        self._request(issue_id, IssueState.INTERRUPTED)
 
-        Raises IllegalTransition, and nothing changes, unless the issue is queued or in progress.
-        """
-        self._transition(issue_id, IssueState.INTERRUPTED)
+    def cancel_queued(self, issue_id: str) -> bool:
+        """Mark an issue cancelled if it still waits, in one step; False if it does not, or is unknown."""
+        with self._changed:
+            record = self._records.get(issue_id)
+            if record is None or record.state is not _QUEUED:
+                return False
+            self.mark_cancelled(issue_id)
+            return True
+
+    def interrupt_queued(self) -> int:
+        """Mark everything that waits interrupted, in one step, and return how many issues that were."""
+        with self._changed:
+            waiting = self.queued_ids
+            for issue_id in waiting:
+                self.mark_interrupted(issue_id)
+            return len(waiting)
 
     def requeue(self, issue_id: str) -> None:
-        """Queue an issue again, behind all others of its priority.
-
-        Raises IllegalTransition, and nothing changes, if it is queued already or was never added.
-        """
-        self._transition(issue_id, IssueState.QUEUED)
+        """Put an issue that is in progress or ended back, behind all that wait with its priority."""
+        self._request(issue_id, _QUEUED)
 
     def state_of(self, issue_id: str) -> IssueState:
         """The state of one issue. Raises KeyError if it was never added."""
         with self._changed:
-            state = self._states.get(issue_id)
-        if state is None:
-            raise KeyError(f"{issue_id} was never added to this queue")
-        return state
+            record = self._records.get(issue_id)
+            if record is None:
+                raise KeyError(f"{issue_id} was never added to this queue")
+            return record.state
 
     def states(self) -> dict[str, IssueState]:
-        """The state of every issue at one moment, in the order in which they were added."""
+        """The state of every issue ever added, as of one moment."""
         with self._changed:
-            return dict(self._states)
+            return {issue_id: record.state for issue_id, record in self._records.items()}
 
     def empty(self) -> bool:
-        """True if no issue waits to be taken."""
-        return self.qsize() == 0
+        """True if no issue waits; there may be some in progress."""
+        return self.queued_count == 0
 
     def qsize(self) -> int:
-        """How many issues wait to be taken."""
-        return self._count(IssueState.QUEUED)
+        """How many issues wait."""
+        return self.queued_count
 
     @property
     def queued_ids(self) -> list[str]:
-        """The issues that wait, first queued first, whatever their priority."""
-        return self._ids(IssueState.QUEUED)
+        """The waiting issues in the order in which `get` would hand them out."""
+        with self._changed:
+            return [
+                record.issue.issue_id
+                for lane in self._lanes.values()
+                for record in lane.records
+                if record.state is _QUEUED
+            ]
 
     @property
     def in_progress_ids(self) -> list[str]:
-        """The issues that were taken and not marked yet, first taken first."""
-        return self._ids(IssueState.IN_PROGRESS)
+        """The issues that were taken and have not ended."""
+        return self._ids(_IN_PROGRESS)
 
     @property
     def completed_ids(self) -> list[str]:
-        """The issues that are completed, first marked first; likewise the next three."""
+        """The issues that ended well."""
         return self._ids(IssueState.COMPLETED)
 
     @property
     def failed_ids(self) -> list[str]:
-        """The issues that are failed."""
+        """The issues whose work failed."""
         return self._ids(IssueState.FAILED)
 
     @property
     def cancelled_ids(self) -> list[str]:
-        """The issues that are cancelled."""
+        """The issues whose cancellation was asked for."""
         return self._ids(IssueState.CANCELLED)
 
     @property
     def interrupted_ids(self) -> list[str]:
-        """The issues that are interrupted."""
+        """The issues that a shutdown stopped."""
         return self._ids(IssueState.INTERRUPTED)
 
     @property
     def queued_count(self) -> int:
-        """How many issues are queued."""
-        return self._count(IssueState.QUEUED)
+        """How many issues wait."""
+        return self._count(_QUEUED)
 
     @property
     def in_progress_count(self) -> int:
-        """How many issues are in progress."""
-        return self._count(IssueState.IN_PROGRESS)
+        """How many issues were taken and have not ended."""
+        return self._count(_IN_PROGRESS)
 
     @property
     def completed_count(self) -> int:
-        """How many issues are completed."""
+        """How many issues ended well."""
         return self._count(IssueState.COMPLETED)
 
     @property
     def failed_count(self) -> int:
-        """How many issues are failed."""
+        """How many issues failed."""
         return self._count(IssueState.FAILED)
 
     @property
     def cancelled_count(self) -> int:
-        """How many issues are cancelled."""
+        """How many issues were cancelled on request."""
         return self._count(IssueState.CANCELLED)
 
     @property
     def interrupted_count(self) -> int:
-        """How many issues are interrupted."""
+        """How many issues a shutdown stopped."""
         return self._count(IssueState.INTERRUPTED)
+
+    def _request(self, issue_id: str, requested: IssueState) -> None:
+        """Change the state of `issue_id` if that is legal, otherwise raise IllegalTransition."""
+        with self._changed:
+            record = self._records.get(issue_id)
+            if record is None:
+                raise IllegalTransition(issue_id, None, requested)
+            if record.state is requested and requested in _TERMINAL:
+                return
+            if record.state not in _LEGAL_BEFORE[requested]:
+                raise IllegalTransition(issue_id, record.state, requested)
+            self._move(record.issue, record, requested)
+
+    def _move(self, issue: Issue, record: _Record | None, state: IssueState) -> None:
+        """Change one state: the only place that does. The lock is held, and the change is legal.
+
+        Without a record the issue is new. An issue goes in progress only from the head of its lane.
+        """
+        lane = self._lanes[issue.priority]
+        before = record.state if record is not None else None
+        if before is not None:
+            self._counts[before] -= 1
+        self._counts[state] += 1
+        if record is None or state is _QUEUED:
+            record = self._records[issue.issue_id] = _Record(issue)
+            lane.records.append(record)
+            self._changed.notify()
+            return
+        record.state = state
+        if state is _IN_PROGRESS:
+            lane.records.popleft()
+        elif before is _QUEUED:
+            lane.leave_stale()
 
     def _wait_for_queued(self, timeout: float | None) -> None:
         try:
-            self._changed.wait_for(self.qsize, timeout)
+            self._changed.wait_for(lambda: self._counts[_QUEUED] > 0, timeout)
         except BaseException:
-            # Ctrl-C may come just after a wake-up, which nobody else would get for the same issue.
+            # Ctrl-C may come after the wake-up: without this nobody would take the issue it was for.
             self._changed.notify()
             raise
 
     def _ids(self, state: IssueState) -> list[str]:
         with self._changed:
-            return list(self._ids_in[state])
+            return [issue_id for issue_id, record in self._records.items() if record.state is state]
 
     def _count(self, state: IssueState) -> int:
         with self._changed:
-            return len(self._ids_in[state])
-
-    def _transition(self, issue_id: str, requested: IssueState) -> None:
-        with self._changed:
-            current = self._states.get(issue_id)
-            # Two that say the same do not contradict each other.
-            if current is requested and requested.is_terminal:
-                return
-            if issue_id not in self._issues or current not in _MAY_BECOME[requested]:
-                raise IllegalTransition(issue_id, current, requested)
-            issue = self._issues[issue_id]
-            waiting = self._waiting[issue.priority]
-            if current is not None:
-                del self._ids_in[current][issue_id]
-            if current is IssueState.QUEUED:
-                del waiting[issue_id]
-            self._states[issue_id] = requested
-            self._ids_in[requested][issue_id] = None
-            if requested is IssueState.QUEUED:
-                waiting[issue_id] = issue
-                self._changed.notify()
-
-
-def _check_issue(issue: object) -> None:
-    if not isinstance(issue, Issue):
-        raise TypeError(f"only an Issue can be queued, not {issue!r}")
+            return self._counts[state]
