@@ -1,7 +1,8 @@
 """The reference pool's submissions a second over a bare `ThreadPoolExecutor` with a done-callback.
 
 Claim: at least 0.8, with process functions that do next to nothing, so that all of it is the pool's cost.
-The two take turns, and each pair gives a ratio; the median is the claim's.
+The two take turns. Each pair gives a ratio, of which the median is printed; and so is that of the best rates of
+each, which a busy machine disturbs less.
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ def main() -> None:
         rates.append((len(ISSUES) / plain, len(ISSUES) / ours))
     plain_rate, our_rate = (statistics.median(column) for column in zip(*rates, strict=True))
     print(f"bare executor {plain_rate:,.0f} submissions/s, reference pool {our_rate:,.0f}")
+    best_plain, best_ours = (max(column) for column in zip(*rates, strict=True))
     print(
-        f"ratio {statistics.median(ratios):.2f} "
-        f"(min {min(ratios):.2f}, max {max(ratios):.2f}; at least 0.8)"
+        f"ratio of the pairs {statistics.median(ratios):.2f} (min {min(ratios):.2f}, "
+        f"max {max(ratios):.2f}), of the best {best_ours / best_plain:.2f}; at least 0.8"
     )
 
 

@@ -18,10 +18,10 @@ from pytest_littleloops.harness.accounts.diagnosis import lost_issues
 from pytest_littleloops.harness.accounts.explain import Timeline, explain, timelines
 from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
 from pytest_littleloops.harness.accounts.leaks import leaked_threads, unresolved_futures
-from pytest_littleloops.harness.accounts.liveness import Baseline
+from pytest_littleloops.harness.accounts.liveness import Baseline, Liveness
 from pytest_littleloops.harness.accounts.rules import codes, find_rule, looks_like_a_rule
 from pytest_littleloops.harness.watching.adapters import describe as describe_usual
-from pytest_littleloops.harness.watching.lifecycle import Lifecycle, mapped_lifecycle
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable, mapped_lifecycle
 from pytest_littleloops.harness.watching.watch import Watcher
 
 Watched = TypeVar("Watched")
@@ -130,7 +130,7 @@ class Ledger:
         """What is broken now, without waiting: lost issues first, then what went wrong on the way."""
         with self._lock:
             self._books.advance()
-            lost = list(lost_issues(self._books, self._baseline.liveness()))
+            lost = list(lost_issues(self._books, self._liveness()))
             # What happened on the way to a loss is told by its timeline, not by a second finding.
             lost_codes = {(finding.code, finding.issue_id) for finding in lost}
             lost_ids = {finding.issue_id for finding in lost}
@@ -151,6 +151,7 @@ class Ledger:
         Raises ValueError for what looks like a rule and is none.
         """
         __tracebackhide__ = True
+        self._refuse_blindness()
         entries = [allow] if isinstance(allow, str) else list(allow)
         rules = {find_rule(entry).code for entry in entries if looks_like_a_rule(entry)}
         left_out = {entry for entry in entries if not looks_like_a_rule(entry)}
@@ -160,6 +161,20 @@ class Ledger:
             if finding.code not in rules and finding.issue_id not in left_out
         )
 
+    def _refuse_blindness(self) -> None:
+        __tracebackhide__ = True
+        unreadable = self._watcher.unreadable()
+        if unreadable:
+            raise NotWatchable(
+                f"the ledger sees no issue in what it watches: {'; '.join(unreadable)}, and found no id\n"
+                "  say how to read it, for example\n"
+                "    ledger.watch(queue, ..., issue_id=lambda item: item.name)"
+            )
+
+    def _liveness(self) -> Liveness:
+        # The threads of what is watched, if it shows them; a timer of the test's own is nobody's worker.
+        return self._baseline.liveness(self._watcher.known_threads())
+
     def settle(self, timeout: float) -> bool:
         """Wait until every issue is terminal; True if that happened within `timeout` seconds."""
         deadline = time.monotonic() + timeout
@@ -167,7 +182,7 @@ class Ledger:
         while True:
             with self._lock:
                 self._books.advance()
-                is_settled = not any(lost_issues(self._books, self._baseline.liveness()))
+                is_settled = not any(lost_issues(self._books, self._liveness()))
             left = deadline - time.monotonic()
             if is_settled or left <= 0:
                 return is_settled
@@ -191,7 +206,8 @@ class Ledger:
         """The state of each issue that was submitted, in the order in which they were first seen."""
         with self._lock:
             self._books.advance()
-            return {one.issue_id: one.state for one in self._books.accounts.values()}
+            books = self._books
+            return {one.issue_id: books.state_of(one) for one in books.accounts.values()}
 
     def leaks(self, patience: float = 1.0, *, spared: Iterable[threading.Thread] = ()) -> list[Finding]:
         """What is left behind: threads started since the ledger began, futures that nobody ended.

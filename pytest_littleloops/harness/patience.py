@@ -6,6 +6,7 @@ those who wait. Standard library only.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
@@ -76,6 +77,10 @@ def _kind(thread: threading.Thread) -> str:
     return "daemon thread" if thread.daemon else "thread"
 
 
+def _is_runner(file: str) -> bool:
+    return any(f"{os.sep}{package}{os.sep}" in file for package in ("_pytest", "pluggy", "xdist"))
+
+
 def _outside(frame: FrameType | None) -> FrameType | None:
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
@@ -83,5 +88,10 @@ def _outside(frame: FrameType | None) -> FrameType | None:
 
 
 def _section(heading: str, frame: FrameType | None) -> str:
-    stack = "".join(traceback.format_stack(frame)).splitlines() if frame else ["  (not begun yet)"]
+    if frame is None:
+        return f"  {heading}:\n    (not begun yet)"
+    frames = traceback.extract_stack(frame)
+    # How a test runner came to call the test is forty lines that nobody needs.
+    outermost = max((i + 1 for i, one in enumerate(frames) if _is_runner(one.filename)), default=0)
+    stack = "".join(traceback.format_list(frames[outermost % len(frames) :])).splitlines()
     return "\n".join([f"  {heading}:", *(f"  {line}" for line in stack)])

@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="How long a fixture waits before a hang becomes a failure (default: 10).",
     )
+    group.addoption(
+        "--littleloops-explain",
+        metavar="RULE",
+        help="Show the page of a rule, a code or a name, and exit.",
+    )
     parser.addini("littleloops_allow", "Rules that no test is failed for.", type="args", default=[])
     parser.addini("littleloops_patience", "How long a fixture waits, in seconds.", default="")
 
@@ -56,6 +61,17 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     from pytest_littleloops.plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Show the page of a rule instead of running tests, if that was asked for."""
+    if config.getoption("--littleloops-explain") is None:
+        return None
+    from pytest_littleloops.plugin.settings import page_of_rule
+
+    print(page_of_rule(config))
+    return 0
 
 
 def pytest_configure(config: pytest.Config) -> None:

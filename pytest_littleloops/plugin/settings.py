@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,8 @@ def allowed_rules(config: pytest.Config) -> tuple[str, ...]:
     """The codes of the rules that are allowed in every test."""
     option = config.getoption("--littleloops-allow")
     source = "littleloops_allow" if option is None else "--littleloops-allow"
-    words = config.getini("littleloops_allow") if option is None else option.replace(",", " ").split()
+    text = " ".join(config.getini("littleloops_allow")) if option is None else option
+    words = text.replace(",", " ").split()
     if not words:
         return ()
     from pytest_littleloops.harness.accounts.rules import codes
@@ -28,6 +30,20 @@ def allowed_rules(config: pytest.Config) -> tuple[str, ...]:
         return tuple(sorted(codes(words)))
     except ValueError as error:
         raise pytest.UsageError(f"{source}: {error}") from None
+
+
+def page_of_rule(config: pytest.Config) -> str:
+    """The page of the rule that `--littleloops-explain` names."""
+    from pytest_littleloops.harness.accounts.rules import find_rule
+
+    try:
+        code = find_rule(config.getoption("--littleloops-explain")).code
+    except ValueError as error:
+        raise pytest.UsageError(f"--littleloops-explain: {error}") from None
+    package = Path(__file__).parent.parent
+    # In a wheel the pages are in the package, in a checkout beside it.
+    pages = (package / "rules" / f"{code}.md", package.parent / "docs" / "rules" / f"{code}.md")
+    return next(page.read_text() for page in pages if page.exists())
 
 
 def patience(config: pytest.Config) -> float:

@@ -98,13 +98,35 @@ def test_cancel_reaches_what_waits_for_a_worker() -> None:
     assert [(result.issue_id, result.interrupted) for result in heard] == [("BUG-8", True)]
 
 
-def test_cancel_does_not_reach_what_waits_at_its_gate(pool: GatedPool) -> None:
-    """What runs runs on, as in any pool."""
-    future = pool.submit(ISSUE)
+def test_cancel_interrupts_what_waits_at_its_gate(pool: GatedPool) -> None:
+    """Whether a worker has taken it by then is nobody's business: its completion is interrupted."""
+    heard: list[WorkerResult] = []
+    future = pool.submit(ISSUE, heard.append)
     pool.wait_until_running("BUG-7")
+    assert pool.cancel("BUG-7")
+    assert future.result(TIMEOUT).interrupted
+    assert pool.drain(TIMEOUT)
+    assert [(result.success, result.interrupted) for result in heard] == [(False, True)]
+
+
+def test_cancel_of_what_is_not_there_opens_no_gate(pool: GatedPool) -> None:
+    """An issue that was never submitted, or has ended, is not cancelled."""
     assert not pool.cancel("BUG-7")
+    future = pool.submit(ISSUE)
     pool.release("BUG-7")
     assert future.result(TIMEOUT).success
+    assert pool.drain(TIMEOUT)
+    assert not pool.cancel("BUG-7")
+
+
+def test_cancel_of_what_was_released_is_refused(pool: GatedPool) -> None:
+    """Its gate is open: it ends by its own result."""
+    may_end = threading.Event()
+    future = pool.submit(ISSUE, lambda result: may_end.wait(TIMEOUT))
+    pool.release("BUG-7")
+    assert future.result(TIMEOUT).success
+    assert not pool.cancel("BUG-7")
+    may_end.set()
 
 
 def test_a_gate_may_be_opened_before_its_issue_is_submitted(pool: GatedPool) -> None:

@@ -119,7 +119,9 @@ def test_many_lost_issues_are_one_message(books: Ledger) -> None:
     assert sum(line.startswith("    step ") for line in others) == 3
     assert "  ... 27 more: BUG-4, BUG-5, " in str(caught.value)
     assert others[-2] == "  next: every path that takes an issue must end in a mark or a completion"
-    assert others[-1] == '  more: docs/rules/LL101.md; to accept it here: ledger.allow("LL101")'
+    assert others[-1] == (
+        '  more: pytest --littleloops-explain LL101; to accept it here: ledger.allow("LL101")'
+    )
 
 
 def test_different_rules_are_different_paragraphs(books: Ledger) -> None:

@@ -9,6 +9,8 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import pytest
@@ -18,7 +20,7 @@ from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchabl
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.queue import IssueQueue
-from tests.harness.lossy_pools import ListQueue, SwallowingPool, succeed
+from tests.harness.lossy_pools import DispatcherPool, ListQueue, SwallowingPool, refuse, succeed
 
 
 @pytest.fixture
@@ -299,7 +301,8 @@ class KeywordPool:
 @pytest.mark.parametrize(
     ("call", "outcome"),
     [
-        (lambda done: done(), "completed"),
+        (lambda done: done(), ""),
+        (lambda done: done({"ok": False}), "failed"),
         (lambda done: done("BUG-1", False), "failed"),
         (lambda done: done(issue="BUG-1", success=True), "completed"),
         (lambda done: done({"issue_id": "BUG-1", "success": False}), "failed"),
@@ -316,7 +319,9 @@ def test_a_completions_outcome_is_read_off_its_arguments(
     """Results, flags, mappings, errors, futures; a keyword of any name."""
     pool = books.watch(KeywordPool(call))
     pool.submit(Issue("BUG-1"), when_done=lambda *args, **kwargs: None)
-    assert f"completion called: {outcome}" in str(books.timeline("BUG-1"))
+    what = f"completion called: {outcome}" if outcome else "completion called"
+    assert what in [step.what for step in books.timeline("BUG-1").steps]
+    assert books.states() == {"BUG-1": outcome or "completed"}
     assert codes(books) == []
 
 
@@ -443,3 +448,145 @@ def test_many_threads_may_submit_at_once(books: Ledger) -> None:
     pool.shutdown()
     assert len(books.states()) == 200
     assert codes(books) == []
+
+
+def test_a_method_that_somebody_kept_still_works_afterwards(books: Ledger) -> None:
+    """A timer or a registry may hold a bound method from the time of the watch."""
+    waiting = books.watch(ListQueue())
+    kept = waiting.add
+    books.close()
+    assert kept(Issue("BUG-1")) is True
+    assert waiting.get() == Issue("BUG-1")
+
+
+def test_a_reader_of_ids_that_raises_disturbs_nobody(books: Ledger) -> None:
+    """It is asked for anything but text and None; what it cannot read has no id."""
+    asked: list[object] = []
+
+    def read(item: object) -> str:
+        asked.append(item)
+        return item.name  # type: ignore[attr-defined, no-any-return]
+
+    waiting = books.watch(
+        ListQueue(), submitted="add", started="get", completed="mark_completed", issue_id=read
+    )
+    waiting.add(Issue("BUG-1"))
+    waiting.mark_completed("BUG-2")
+    assert waiting.get() == Issue("BUG-1")
+    assert waiting.get() is None
+    assert asked == [Issue("BUG-1"), Issue("BUG-1")]
+
+
+def test_a_watch_that_sees_no_issue_does_not_pass(books: Ledger) -> None:
+    """Nothing that came in had an id: that is said, instead of certifying what was never seen."""
+    waiting: queue.Queue[object] = books.watch(queue.Queue())
+    waiting.put(7)
+    with pytest.raises(
+        NotWatchable, match=r"sees no issue in what it watches: Queue.put\(\) got a int, and"
+    ):
+        books.assert_all_terminal()
+
+
+def test_a_sentinel_among_issues_is_passed_over(books: Ledger) -> None:
+    """If some can be read, the others are none."""
+    waiting: queue.Queue[object] = books.watch(queue.Queue())
+    waiting.put(object())
+    waiting.put((2, Issue("BUG-1")))
+    assert codes(books) == [("LL101", "BUG-1")]
+    with pytest.raises(AssertionError, match="LL101"):
+        books.assert_all_terminal()
+
+
+@pytest.mark.parametrize("method", ["add", "get"])
+def test_a_coroutine_function_is_not_watchable(books: Ledger, method: str) -> None:
+    """What it returns is no issue, and when it is awaited nobody here sees."""
+
+    async def coroutine(self: object, *args: object) -> None:
+        """Nothing."""
+
+    one = type("Patient", (ListQueue,), {method: coroutine})()
+    with pytest.raises(NotWatchable, match=rf"its {method}\(\) is a coroutine function"):
+        books.watch(one)
+
+
+def test_a_frozen_object_can_be_watched(books: Ledger) -> None:
+    """And its class comes back."""
+
+    @dataclass(frozen=True)
+    class Frozen:
+        items: tuple[str, ...] = ()
+
+        def add(self, issue: Issue) -> None:
+            """Take an issue in."""
+
+    frozen = books.watch(Frozen())
+    frozen.add(Issue("BUG-1"))
+    assert codes(books) == [("LL101", "BUG-1")]
+    books.close()
+    assert type(frozen) is Frozen
+
+
+def test_a_part_that_the_user_names_must_be_understood(books: Ledger) -> None:
+    """A usual part may be anything; if none of them is understood, neither is the object."""
+
+    class Runner:
+        def __init__(self) -> None:
+            self.book = threading.Event()
+            self.queue = threading.Event()
+
+    with pytest.raises(NotWatchable, match="does not understand Event"):
+        books.watch(Runner(), parts="book")
+    with pytest.raises(NotWatchable, match="does not understand Event"):
+        books.watch(Runner())
+
+
+def test_a_completion_that_no_method_has_is_an_error(books: Ledger) -> None:
+    """A typo in the parameter's name would leave the completion unseen."""
+    with pytest.raises(
+        NotWatchable, match=r"watch\(completion='whendone'\): no such parameter\n  parameters: "
+    ):
+        books.watch(KeywordPool(print), dispatched="submit", completion="whendone")
+    books.watch(KeywordPool(print), dispatched="submit", completion="when_done")
+
+
+def test_a_timer_of_the_tests_own_is_nobodys_worker(books: Ledger) -> None:
+    """All workers that the pool shows are gone, so a live thread beside them means nothing."""
+    stop = threading.Event()
+    timer = threading.Thread(target=stop.wait, args=(10,))
+    timer.start()
+    gate = threading.Event()
+
+    class DroppingPool:
+        def __init__(self) -> None:
+            self.threads = [threading.Thread(target=gate.wait, args=(10,))]
+            self.threads[0].start()
+
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            pass
+
+        def shutdown(self) -> None:
+            gate.set()
+            self.threads[0].join(10)
+
+    pool = books.watch(DroppingPool())
+    pool.submit(Issue("BUG-1"), print)
+    pool.shutdown()
+    assert codes(books) == [("LL105", "BUG-1")]
+    stop.set()
+    timer.join(10)
+
+
+def test_work_that_raises_in_a_thread_of_the_pools_own(books: Ledger) -> None:
+    """LL102: no future, the worker logs the exception, and the completion is never called."""
+
+    class LoggingPool(DispatcherPool):
+        def _run(self) -> None:
+            while (job := self._jobs.get()) is not None:
+                with suppress(ValueError):
+                    job[1](self._work(job[0]))
+
+    pool = books.watch(LoggingPool(refuse))
+    pool.submit(Issue("BUG-1"), print)
+    pool.close()
+    assert codes(books) == [("LL102", "BUG-1")]
+    assert books.violations()[0].note == "the work on it raised; print was never called"

@@ -118,7 +118,7 @@ def test_a_rule_can_be_allowed_on_the_command_line(pytester: pytest.Pytester, ru
 
 def test_a_rule_can_be_allowed_in_the_ini_file(pytester: pytest.Pytester) -> None:
     """For the whole suite."""
-    pytester.makeini("[pytest]\nlittleloops_allow = LL102 LL401\n")
+    pytester.makeini("[pytest]\nlittleloops_allow = LL102, LL401\n")
     run(pytester, LOST).assert_outcomes(passed=1)
 
 

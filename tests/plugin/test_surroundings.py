@@ -127,3 +127,18 @@ def test_the_plugins_options_are_in_the_help(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--help")
     result.stdout.fnmatch_lines(["*--littleloops-allow=RULES", "*--littleloops-patience=SECONDS"])
     result.stdout.fnmatch_lines(["*littleloops_allow (args):*", "*littleloops_patience (string):*"])
+
+
+def test_a_rules_page_is_shown(pytester: pytest.Pytester) -> None:
+    """What a failure message refers to, by code or by name, wherever the package came from."""
+    for rule in ("LL102", "completion-skipped"):
+        result = pytester.runpytest_inprocess(f"--littleloops-explain={rule}")
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["# LL102 completion-skipped", "## What to do"])
+
+
+def test_an_unknown_rule_has_no_page(pytester: pytest.Pytester) -> None:
+    """A usage error that lists the rules."""
+    result = pytester.runpytest_inprocess("--littleloops-explain=LL9")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --littleloops-explain: there is no rule 'LL9'; the rules are *"])

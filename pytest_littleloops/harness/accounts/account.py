@@ -23,6 +23,8 @@ class Finding:
     """Completes the sentence that begins with the issue's id."""
     note: str = ""
     """The fact that decided it, if the timeline does not show it."""
+    remedy: str = ""
+    """What to do, where it is not what the rule says."""
     at: Entry | None = None
     """The entry that the note explains; the last one if None."""
 
@@ -79,6 +81,7 @@ class Account:
         "interrupted",
         "is_queued_here",
         "issue_id",
+        "outcome",
         "previous",
         "raised",
         "rejection",
@@ -103,6 +106,7 @@ class Account:
         self.exited: Entry | None = None
         self.running: list[threading.Thread] | None = None
         self.worked: Entry | None = None
+        self.outcome = ""
         self.submissions: list[Submission] | None = None
 
     def unsettled(self) -> list[Submission]:

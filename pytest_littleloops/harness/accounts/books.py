@@ -53,6 +53,12 @@ class Books:
             return account.raised is None and not account.unsettled()
         return bool(account.called) and account.raised is None
 
+    def state_of(self, account: Account) -> str:
+        """What is said of an issue: what it was marked, or where nobody marks, how its work ended."""
+        if account.state not in TERMINAL_STATES and self.is_terminal(account) and account.outcome:
+            return account.outcome
+        return account.state
+
     def find(self, code: str, issue_id: str, claim: str, *, number: int = 0, note: str = "") -> None:
         """Keep a finding; a second one of the same code on the same submission adds nothing."""
         key = code, issue_id, number
@@ -167,6 +173,8 @@ class Books:
         submission = self.submissions.get(entry.submission)
         if submission is not None and submission.end is None:
             submission.end = entry
+            if not submission.completion:
+                self.accounts[submission.issue_id].outcome = _END_WORDS.get(entry.kind, "completed")
             submission.ended_in_shutdown = (
                 self.shutdown is not None
                 and not self.is_shutdown_over
@@ -209,6 +217,7 @@ class Books:
             key = "LL201", entry.issue_id, number
             self.findings[key] = Finding(code="LL201", issue_id=entry.issue_id, claim=claim)
         account.interrupted = entry.detail == "interrupted"
+        account.outcome = entry.detail or "completed"
         account.leave_work(entry.thread)
 
     def _completion_returned(self, entry: Entry) -> None:
@@ -246,11 +255,11 @@ class Books:
         if entry.kind is Kind.WORK_EXITED:
             account.exited = entry
             self.exits.append(entry)
-        elif entry.kind is Kind.WORKED:
+        else:
             account.worked = entry
-            if was_at_it and self._is_over(account):
-                claim = f"was still worked on after it was {self._word(account)}"
-                self.find("LL304", entry.issue_id, claim)
+        if entry.kind is Kind.WORKED and was_at_it and self._is_over(account):
+            claim = f"was still worked on after it was {self._word(account)}"
+            self.find("LL304", entry.issue_id, claim)
 
     def _is_ghost(self, account: Account) -> bool:
         submissions = account.submissions
@@ -285,6 +294,8 @@ class Books:
     def _nothing(self, entry: Entry) -> None:
         pass
 
+
+_END_WORDS = {Kind.FUTURE_FAILED: "failed", Kind.FUTURE_CANCELLED: "cancelled"}
 
 _FOLD = {
     Kind.QUEUED: Books._queued,

@@ -15,7 +15,8 @@ from pytest_littleloops.harness.accounts.journal import Entry, Kind
 from pytest_littleloops.harness.accounts.liveness import Liveness
 
 LOST = "never reached a terminal state"
-IN_FLIGHT = "is still in flight"
+IN_FLIGHT = "still in flight when this was checked"
+WAIT_FIRST = "wait for it first: shut the pool down with wait=True, or ledger.settle(timeout)"
 
 
 def lost_issues(books: Books, liveness: Liveness) -> Iterator[Finding]:
@@ -66,10 +67,15 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         if any(thread.is_alive() for thread in account.running):
             return _in_flight(account, "its process function is running")
         return _lost("LL106", account, "the thread that worked on it is gone")
-    if account.worked is not None and liveness.is_quiet:
-        return _lost("LL102", account, f"the work on it returned; {completion} was never called")
-    if account.exited is not None:
-        return _lost("LL106", account, f"its worker raised {account.exited.detail}")
+    if account.exited is not None and not account.exited.thread.is_alive():
+        died = f"{account.exited.thread.name} died of {account.exited.detail}"
+        return _lost("LL106", account, died, at=account.exited)
+    if (account.worked or account.exited) and liveness.is_quiet:
+        account.worked = account.worked or account.exited
+        assert account.worked is not None
+        how = "returned" if account.worked.kind is Kind.WORKED else "raised"
+        never = f"the work on it {how}; {completion} was never called"
+        return _lost("LL102", account, never, at=account.worked)
     dead = {entry.thread.name: entry for entry in books.exits if not entry.thread.is_alive()}
     if dead and liveness.is_quiet:
         what = next(iter(dead.values())).detail
@@ -88,9 +94,11 @@ def _what_became_of_the_raise(account: Account, raised: Entry) -> str:
     if submission is None or submission.call is None or submission.call.place is None:
         return "what its completion raised never came to a mark"
     place = submission.call.place
-    left = submission.handled is not None and submission.handled.kind is not Kind.HANDLER_RETURNED
-    what = "nobody caught it" if left else "it was caught"
-    return f"{what} where the completion was called: in {place.function}, {place}"
+    where = f"where the completion was called, in {place.function}, {place}"
+    if submission.handled is None:
+        return f"and no mark came of it {where}"
+    is_caught = submission.handled.kind is Kind.HANDLER_RETURNED
+    return f"and it was caught {where}" if is_caught else f"and nobody caught it {where}"
 
 
 def _diagnose_rejected(account: Account, rejection: Entry, books: Books) -> Finding:
@@ -109,4 +117,4 @@ def _lost(code: str, account: Account, note: str, *, at: Entry | None = None) ->
 
 
 def _in_flight(account: Account, note: str) -> Finding:
-    return Finding(code="LL301", issue_id=account.issue_id, claim=IN_FLIGHT, note=note)
+    return Finding(code="LL301", issue_id=account.issue_id, claim=IN_FLIGHT, note=note, remedy=WAIT_FIRST)

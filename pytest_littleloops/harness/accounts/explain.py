@@ -32,7 +32,7 @@ _PHRASES = {
     Kind.READ_RAISED: "{detail}",
     Kind.HANDLER_RAISED: "done-callback {detail}",
     Kind.HANDLER_EXITED: "done-callback {detail}",
-    Kind.COMPLETION: "completion called: {detail}",
+    Kind.COMPLETION: "completion called",
     Kind.COMPLETION_RAISED: "completion raised {detail}",
     Kind.COMPLETED: "marked completed",
     Kind.FAILED: "marked failed",
@@ -58,7 +58,10 @@ class Step:
     @property
     def what(self) -> str:
         """What happened, in words."""
-        return _PHRASES[self.entry.kind].format(detail=self.entry.detail)
+        phrase = _PHRASES[self.entry.kind].format(detail=self.entry.detail)
+        if self.entry.kind is Kind.COMPLETION and self.entry.detail:
+            phrase += f": {self.entry.detail}"
+        return phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,8 @@ def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], o
     named = ", ".join(ids[:_SHOWN_ISSUES])
     if len(ids) > _SHOWN_ISSUES:
         named += f" and {len(ids) - _SHOWN_ISSUES} more"
-    share = "" if rule.code.startswith("LL4") else f" ({len(ids)} of {of} issues)"
+    is_of_an_issue = not rule.code.startswith("LL4") and rule.code != "LL203"
+    share = f" ({len(ids)} of {of} issues)" if is_of_an_issue else ""
     lines = [f"{rule}: {named}{share} {group[0].claim}"]
     firsts = {finding.issue_id: finding for finding in reversed(group)}
     shown = {one: states.get(one, "unknown") for one in ids[:_SHOWN_ISSUES]}
@@ -143,6 +147,8 @@ def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], o
             lines.append(f"  {timeline.issue_id}  {finding.note}")
     if len(ids) > _SHOWN_ISSUES:
         lines.append(f"  ... {len(ids) - _SHOWN_ISSUES} more: {', '.join(ids[_SHOWN_ISSUES:][:20])}")
-    lines.append(f"  next: {rule.remedy}")
-    lines.append(f'  more: docs/rules/{rule.code}.md; to accept it here: ledger.allow("{rule.code}")')
+    lines.append(f"  next: {group[0].remedy or rule.remedy}")
+    lines.append(
+        f'  more: pytest --littleloops-explain {rule.code}; to accept it here: ledger.allow("{rule.code}")'
+    )
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import FrameType
 
@@ -54,9 +55,11 @@ class Baseline:
             if thread not in self._threads and thread is not threading.current_thread()
         )
 
-    def liveness(self) -> Liveness:
-        """What the threads do now."""
+    def liveness(self, known: Collection[threading.Thread] = ()) -> Liveness:
+        """What the threads do now: those that are `known` to be workers, or if none is, all later ones."""
         threads = self.later_threads()
+        if known:
+            threads = tuple(thread for thread in threads if thread in known)
         frames = sys._current_frames() if threads else {}
         busy = [thread for thread in threads if not _rests(frames.get(thread.ident or 0))]
         return Liveness(threads, tuple(busy))

@@ -33,7 +33,7 @@ _ALL = (
     Rule(
         code="LL102",
         name="completion-skipped",
-        remedy="call the completion whatever future.result() raises, with a failed result",
+        remedy="call the completion however the work ended; if it raised, with a failed result",
     ),
     Rule(
         code="LL103",
@@ -73,8 +73,7 @@ _ALL = (
     Rule(
         code="LL301",
         name="early-idle",
-        remedy="count a submission until its completion has returned; in a test wait for that, "
-        "for example with pool.drain(timeout) or ledger.settle(timeout)",
+        remedy="count a submission, in one place, until its completion has returned",
     ),
     Rule(
         code="LL304",

@@ -63,6 +63,19 @@ class GatedPool(WorkerPool):
             require_exception(error, "crash()")
         self._gates.open(issue_id, _Ending(method="crash", error=error))
 
+    def cancel(self, issue_id: str) -> bool:
+        """Cancel what waits for a worker; let what waits at its gate end with an interrupted result.
+
+        True if there was anything of this issue that had not ended. Either way the completion is
+        `interrupted`; the future of work that had begun carries that result and is not cancelled.
+        """
+        is_cancelled = super().cancel(issue_id)
+        with self._lock:
+            is_at_its_gate = issue_id in self._pending_callbacks.values()
+        if is_at_its_gate:
+            is_cancelled |= self._gates.interrupt(issue_id)
+        return is_cancelled
+
     def wait_until_running(self, issue_id: str) -> None:
         """Wait until the work on this issue has begun; it may have ended since.
 
@@ -109,7 +122,7 @@ class _Ending:
             raise self.error
         if self.method == "crash":
             raise SystemExit(f"the worker of {issue_id} crashed")
-        if self.method == "shutdown":
+        if self.method in ("shutdown", "cancel"):
             return WorkerResults().interrupted(issue_id)
         return WorkerResults().completed(issue_id) if self.result is None else self.result
 
@@ -164,6 +177,15 @@ class _Gates:
                 f"the gate of {issue_id} was opened by {before} before, and cannot be by {ending}\n"
                 "  next step: use another id, since all work on this one ends alike"
             )
+
+    def interrupt(self, issue_id: str) -> bool:
+        """Open one gate for a cancellation; False if it is open already."""
+        gate = self.of(issue_id, "cancel()")
+        with self._lock:
+            if gate.ending is not None:
+                return False
+            _open(gate, _Ending(method="cancel"))
+            return True
 
     def open_all(self) -> None:
         """Open all gates that are closed now, and all that are made from now on, for a shutdown."""

@@ -131,6 +131,7 @@ def complete(
         except BaseException as error:
             place = journal.place_of_raise(error.__traceback__)
             observations.settle(number)
+            observations.raised.add(number)
             said = error_text(error)
             journal.append(Kind.COMPLETION_RAISED, issue_id, number, detail=said, place=place)
             raise
@@ -140,7 +141,11 @@ def complete(
 
 
 def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
-    """The terminal state that a completion's arguments speak of; `completed` where none is recognised."""
+    """The terminal state that a completion's arguments speak of; empty where none is recognised.
+
+    A result says so by `interrupted`, and by `success`, `succeeded` or `ok`, as attributes or keys; a
+    flag, an exception and a future speak for themselves.
+    """
     for value in (*args, *kwargs.values()):
         if isinstance(value, Future) and value.done():
             if value.cancelled():
@@ -152,10 +157,11 @@ def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
         read = value.get if isinstance(value, Mapping) else functools.partial(_attribute, value)
         if read("interrupted", False) is True:
             return "interrupted"
-        success = value if isinstance(value, bool) else read("success", None)
-        if isinstance(success, bool):
-            return "completed" if success else "failed"
-    return "completed"
+        claims = (value, *(read(name, None) for name in ("success", "succeeded", "ok")))
+        for claim in claims:
+            if isinstance(claim, bool):
+                return "completed" if claim else "failed"
+    return ""
 
 
 def _attribute(value: object, name: str, default: object) -> object:

@@ -117,7 +117,7 @@ def _note_end(journal: Journal, number: int, issue_id: str, when: str, future: F
     error = Future.exception(future)
     if error is None:
         outcome = outcome_word((Future.result(future),), {})
-        said = f" with a {outcome} result{when}"
+        said = f" with a {outcome} result{when}" if outcome else when
         journal.append(Kind.FUTURE_RESOLVED, issue_id, number, detail=said)
     else:
         place = journal.place_of_raise(error.__traceback__)
@@ -129,6 +129,7 @@ def _handle(
 ) -> None:
     __tracebackhide__ = True
     reads = handling.reads_that_raised
+    had_raised = handling.number in handling.observations.raised
     name = function_name(callback)
     try:
         callback(future)
@@ -142,5 +143,6 @@ def _handle(
             place=place,
         )
         raise
-    if handling.reads_that_raised > reads:
+    has_raised = handling.number in handling.observations.raised
+    if handling.reads_that_raised > reads or has_raised > had_raised:
         handling.append(Kind.HANDLER_RETURNED, name)

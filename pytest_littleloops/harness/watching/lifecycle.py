@@ -8,7 +8,9 @@ when such a method is called is told in `watch`.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +94,9 @@ USUAL_NAMES: Mapping[str, Names] = {
 }
 
 
+_ID_NAMES = ("issue_id", "id")
+
+
 class NotWatchable(TypeError):
     """The ledger cannot understand this object, or the mapping does not fit it; says what would."""
 
@@ -132,7 +137,26 @@ def mapped_lifecycle(
                 f"  it has: {', '.join(_public_names(obj)) or 'no public methods'}"
             )
         fields[role] = names
+    _check_completion(obj, fields)
     return dataclasses.replace(Lifecycle(issue_id=issue_id), **fields)
+
+
+def _check_completion(obj: object, fields: Mapping[str, Names]) -> None:
+    names = fields.get("completion")
+    if not names:
+        return
+    parameters: list[str] = []
+    for method in fields.get("dispatched", USUAL_NAMES["dispatched"]):
+        with suppress(TypeError, ValueError):
+            signature = inspect.signature(getattr(obj, method, None))  # type: ignore[arg-type]
+            parameters += signature.parameters
+            if any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values()):
+                return
+    if not set(names) & set(parameters):
+        raise NotWatchable(
+            f"watch(completion={names[0]!r}): no such parameter\n"
+            f"  parameters: {', '.join(parameters) or 'none'}"
+        )
 
 
 def not_understood(obj: object) -> NotWatchable:
@@ -155,21 +179,29 @@ def not_understood(obj: object) -> NotWatchable:
 def find_issue_id(value: object, read: Callable[[object], str | None] | None = None) -> str | None:
     """The id that `value` stands for: itself if it is text, otherwise what it calls `issue_id`.
 
-    A queue's item often wraps the issue (`item.issue`, `item.issue_info`), a result may be a mapping.
+    A queue's item often wraps the issue (`item.issue`, `item.issue_info`, a tuple), a result may be a
+    mapping. `read`, the user's own, is asked for anything but text and None; that it raises means that
+    there is no id to read.
     """
-    if read is not None:
-        return read(value)
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
+    if read is not None:
+        try:
+            return read(value)
+        except Exception:
+            return None
     if isinstance(value, Mapping):
-        found = value.get("issue_id")
-        return found if isinstance(found, str) else None
+        return next((found for key in _ID_NAMES if isinstance(found := value.get(key), str)), None)
+    if isinstance(value, tuple | list):
+        # A text in it may be anything; the issue is what carries an id.
+        carriers = (one for one in value if not isinstance(one, str))
+        return next((found for one in carriers if (found := find_issue_id(one)) is not None), None)
     for path in (("issue_id",), ("issue", "issue_id"), ("issue_info", "issue_id"), ("id",)):
-        found = value
+        held: object = value
         for name in path:
-            found = getattr(found, name, None)
-        if isinstance(found, str):
-            return found
+            held = getattr(held, name, None)
+        if isinstance(held, str):
+            return held
     return None
 
 

@@ -35,6 +35,8 @@ class Observations:
         self.owed: dict[int, Owed] = {}
         self.futures: weakref.WeakValueDictionary[int, Future[object]] = weakref.WeakValueDictionary()
         self.accepted = 0
+        self.raised: set[int] = set()
+        """The submissions whose completion has raised."""
         self._settled: set[int] = set()
         self._numbers = itertools.count(1)
         self._acceptances = itertools.count(1)

@@ -38,12 +38,16 @@ class Roles:
 
     def __init__(
         self,
+        owner: str,
         lifecycle: Lifecycle,
         journal: Journal,
         observations: Observations,
         before_dispatch: Callable[[object], None],
     ) -> None:
+        self._owner = owner
         self._lifecycle = lifecycle
+        self._has_read = False
+        self._unread: dict[str, str] = {}
         self._journal = journal
         self._observations = observations
         self._before_dispatch = before_dispatch
@@ -71,6 +75,12 @@ class Roles:
                 yield name, functools.partial(self._marked, kind)
         for name in lifecycle.idle:
             yield name, functools.partial(self._idle, name)
+
+    def unreadable(self) -> list[str]:
+        """What came without an id that could be read, if nothing else came; a queue's sentinel is fine."""
+        if self._has_read:
+            return []
+        return [f"{self._owner}.{name}() got a {kind}" for name, kind in self._unread.items()]
 
     def work(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
@@ -112,6 +122,8 @@ class Roles:
     ) -> object:
         __tracebackhide__ = True
         issue_id = self._first_id(args, kwargs)
+        if issue_id is None and any(value is not None for value in args):
+            self._unread.setdefault(getattr(call, "__name__", "?"), type(args[0]).__name__)
         with self._outermost("submitted") as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
@@ -240,6 +252,7 @@ class Roles:
         for value in (*args[:1], *kwargs.values()):
             issue_id = find_issue_id(value, self._lifecycle.issue_id)
             if issue_id is not None:
+                self._has_read = True
                 return issue_id
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import inspect
+import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
@@ -37,6 +38,8 @@ class Watcher:
         self._describe = describe
         self._observations = Observations(journal)
         self._restore: dict[int, Callable[[], None]] = {}
+        self._living: dict[int, Callable[[], object]] = {}
+        self._roles: list[Roles] = []
 
     def watch(self, obj: object, lifecycle: Lifecycle | None = None) -> bool:
         """Watch `obj` and its parts; True if one of them says itself which state an issue is in.
@@ -46,24 +49,45 @@ class Watcher:
         __tracebackhide__ = True
         if id(obj) in self._restore:
             return False
+        is_mapped = lifecycle is not None
         if lifecycle is None:
             lifecycle = self._describe(obj)
         parts = [part for name in lifecycle.parts if (part := getattr(obj, name, None)) is not None]
-        if lifecycle.is_empty() and not parts:
-            raise not_understood(obj)
         if not lifecycle.is_empty():
             self._observe(obj, lifecycle)
         has_marks = lifecycle.has_marks()
+        unread: NotWatchable | None = not_understood(obj) if lifecycle.is_empty() else None
         for part in parts:
-            # An orchestrator's `queue` may be anything; that it is not understood is no mistake.
-            with suppress(NotWatchable):
+            try:
                 has_marks |= self.watch(part)
+                unread = None
+            except NotWatchable as error:
+                # An orchestrator's `queue` may be anything, unless the user named it.
+                if is_mapped:
+                    raise
+                unread = unread and error
+        if unread is not None:
+            raise unread
         return has_marks
 
     def unresolved(self) -> list[int]:
         """The numbers of the submissions whose future somebody still holds and nobody has ended."""
         futures = self._observations.futures
         return [number for number, future in list(futures.items()) if not future.done()]
+
+    def known_threads(self) -> set[threading.Thread]:
+        """The threads that watched objects keep: in attributes, in collections, in their executors."""
+        found: set[threading.Thread] = set()
+        for find in list(self._living.values()):
+            for value in list(getattr(find(), "__dict__", {}).values()):
+                held = (value, *_elements(value), *_elements(getattr(value, "threads", ())))
+                held += _elements(getattr(value, "_threads", ()))
+                found |= {one for one in held if isinstance(one, threading.Thread)}
+        return found
+
+    def unreadable(self) -> list[str]:
+        """A line for each watched object that was given things of which none could be read as an issue."""
+        return [line for roles in self._roles for line in roles.unreadable()]
 
     def unwatch_all(self) -> None:
         """Give every watched object its own class back. What it does from now on is not noted."""
@@ -72,7 +96,8 @@ class Watcher:
 
     def _observe(self, obj: object, lifecycle: Lifecycle) -> None:
         before_dispatch = self._adopt_executors if lifecycle.observes_executors else _nothing
-        roles = Roles(lifecycle, self._journal, self._observations, before_dispatch)
+        roles = Roles(type(obj).__name__, lifecycle, self._journal, self._observations, before_dispatch)
+        self._roles.append(roles)
         attributes = getattr(obj, "__dict__", {})
         # A callable attribute is exchanged below; a count that is kept in one is read through a property.
         members = [
@@ -116,18 +141,23 @@ class Watcher:
         find: Callable[[], object]
         try:
             # A later object may get the address of a collected one.
-            find = weakref.ref(obj, lambda _: self._restore.pop(key, None))
+            find = weakref.ref(obj, lambda _: self._forget(key))
         except TypeError:
             find = functools.partial(_itself, obj)
 
         def restore() -> None:
             living = find()
             if type(living) is subclass:
-                living.__class__ = original
+                object.__setattr__(living, "__class__", original)
                 for name, function in replaced.items():
                     setattr(living, name, function)
 
+        self._living[key] = find
         self._restore[key] = restore
+
+    def _forget(self, key: int) -> None:
+        self._living.pop(key, None)
+        self._restore.pop(key, None)
 
 
 def _exchange_class(obj: object, members: Iterable[tuple[str, Around]]) -> type:
@@ -141,11 +171,18 @@ def _exchange_class(obj: object, members: Iterable[tuple[str, Around]]) -> type:
         "__reduce_ex__": _reduce_as_original,
     }
     for name, around in members:
+        if inspect.iscoroutinefunction(getattr(original, name, None)):
+            raise NotWatchable(
+                f"watch() cannot observe {original.__name__}: its {name}() is a coroutine function\n"
+                "  asyncio is not watched; tell the ledger by hand:\n"
+                '    ledger.record("BUG-1", "completed")'
+            )
         namespace[name] = _surrounded(original, name, around, made)
     try:
         subclass = types.new_class(original.__name__, (original,), exec_body=_filler(namespace))
         made.append(subclass)
-        obj.__class__ = subclass
+        # Not by an assignment, which a frozen dataclass refuses.
+        object.__setattr__(obj, "__class__", subclass)
     except TypeError as error:
         raise NotWatchable(
             f"watch() cannot observe {original.__name__}: {error}\n"
@@ -176,6 +213,9 @@ def _surrounded(original: type, name: str, around: Around, made: list[type]) -> 
 
     def method(self: object, *args: object, **kwargs: object) -> object:
         __tracebackhide__ = True
+        if not isinstance(self, made[0]):
+            # A bound method that somebody kept from the time when the object was watched.
+            return getattr(self, name)(*args, **kwargs)
         return around(self, getattr(super(made[0], self), name), args, kwargs)
 
     return functools.update_wrapper(method, getattr(original, name))
@@ -206,6 +246,12 @@ def _filler(namespace: dict[str, object]) -> Callable[[dict[str, object]], None]
 
 def _itself(obj: object) -> object:
     return obj
+
+
+def _elements(value: object) -> tuple[object, ...]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return tuple(value) if isinstance(value, list | set | tuple | frozenset) else ()
 
 
 def _nothing(obj: object) -> None:
