@@ -1,8 +1,8 @@
 """The reference pool's submissions a second over a bare `ThreadPoolExecutor` with a done-callback.
 
 Claim: at least 0.8, with process functions that do next to nothing, so that all of it is the pool's cost.
-The two take turns. Each pair gives a ratio, of which the median is printed; and so is that of the best rates of
-each, which a busy machine disturbs less.
+The two take turns. Each pair gives a ratio, of which the median is printed, and so is that of the best
+rates of each, which a busy machine disturbs less.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 All deciding is done by one loop, the thread in `run`. Whoever else has something to say, a completion or
 a stop request, puts it into the loop's mailbox. What other threads touch besides, the books of which
-issue is where, is guarded by one lock, and no lock is held while the queue, the pool or code of the user
-is called.
+issue is where, is guarded by one lock, which is not held while the pool or code of the user is called.
 
 Longer than other modules, since dispatching, cancelling and stopping are one argument about who may end
 an issue: the one who claims its flight.
@@ -395,7 +394,11 @@ class Orchestrator:
         issue_id = flight.issue.issue_id
         try:
             if mark is not None:
-                self._mark(mark, flight)
+                with self._books:
+                    # In one step, or the mark could hit a second attempt that the loop begins just now.
+                    self._books.wait_for(lambda: not self._is_moving)
+                    if self._is_current(flight):
+                        self._mark(mark, flight)
         finally:
             with self._books:
                 # First: the loop, which reads without the lock, must not see neither.
@@ -484,7 +487,8 @@ class Orchestrator:
     @contextmanager
     def _moving(self) -> Iterator[None]:
         """Make `cancel` wait while an issue is neither in the queue nor in the books."""
-        self._is_moving = True
+        with self._books:
+            self._is_moving = True
         try:
             yield
         finally:

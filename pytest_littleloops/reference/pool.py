@@ -239,12 +239,18 @@ class WorkerPool:
             with self._lock:
                 self._pending_callbacks[future] = issue_id
         try:
-            with self._own_calls:
-                result = self._outcome(future, issue_id)
-                if callback is not None:
-                    self._deliver(result, callback, issue_id)
+            if self._own_calls.is_inside():
+                self._report_to(callback, future, issue_id)
+            else:
+                with self._own_calls:
+                    self._report_to(callback, future, issue_id)
         finally:
             self._forget(future)
+
+    def _report_to(self, callback: Completion | None, future: Future[WorkerResult], issue_id: str) -> None:
+        result = self._outcome(future, issue_id)
+        if callback is not None:
+            self._deliver(result, callback, issue_id)
 
     def _outcome(self, future: Future[WorkerResult], issue_id: str) -> WorkerResult:
         try:

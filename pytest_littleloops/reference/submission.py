@@ -117,10 +117,11 @@ class SubmissionFuture(Future[WorkerResult]):
         """Take the right to run the body: True for one caller at most, none once it has an outcome."""
         if not self._begun.acquire(blocking=False):
             return False
-        with suppress(Exception):
+        try:
             return self.set_running_or_notify_cancel()
-        # It raises if whoever holds this future has ended it by hand: that was its outcome.
-        return False
+        except Exception:
+            # Whoever holds this future has ended it by hand: that was its outcome.
+            return False
 
     def attach(self, executor_future: Future[WorkerResult | None]) -> None:
         """Name the executor's own future, through which alone this one can be cancelled."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from pytest_littleloops.reference.model import IllegalTransition, WorkerResult
+from pytest_littleloops.reference.model import IllegalTransition, Issue, WorkerResult
 from pytest_littleloops.reference.orchestrator import ExitCode, Orchestrator
 from pytest_littleloops.reference.pool import WorkerPool
+from pytest_littleloops.reference.queue import IssueQueue
 from tests.reference.orchestrated_pools import (
     TIMEOUT,
     InlinePool,
@@ -251,3 +253,36 @@ def test_orchestrator_clears_its_entry_also_if_the_queue_cannot_mark() -> None:
     pool = StepPool(step)
     assert hasten(RaisingOrchestrator(queue, pool)).run() == ExitCode.FAILED
     assert queue.states() == {"BUG-2": "in_progress"}
+
+
+def test_a_second_attempt_is_not_failed_by_the_first() -> None:
+    """A completion requeues its issue and then raises: what that marks is never the attempt after it."""
+    second_has_begun = threading.Event()
+    attempts: list[str] = []
+
+    class SlowQueue(IssueQueue):
+        def mark_failed(self, issue_id: str) -> None:
+            # The marker loses the processor here; the second attempt must not begin meanwhile.
+            second_has_begun.wait(0.2)
+            super().mark_failed(issue_id)
+
+    class Retrying(Orchestrator):
+        def on_worker_complete(self, result: WorkerResult) -> None:
+            if result.success:
+                super().on_worker_complete(result)
+                return
+            self.queue.requeue(result.issue_id)
+            raise ValueError("after the requeue")
+
+    def process(issue: Issue) -> WorkerResult:
+        attempts.append(issue.issue_id)
+        if len(attempts) == 2:
+            second_has_begun.set()
+        return WorkerResult(issue.issue_id, len(attempts) == 2, "", Path(), error="the first attempt")
+
+    waiting = SlowQueue()
+    waiting.add(Issue("BUG-1"))
+    with WorkerPool(process, max_workers=2) as pool:
+        assert Retrying(waiting, pool).run() == 0
+    assert attempts == ["BUG-1", "BUG-1"]
+    assert waiting.state_of("BUG-1") == "completed"
