@@ -257,14 +257,17 @@ def test_orchestrator_clears_its_entry_also_if_the_queue_cannot_mark() -> None:
 
 def test_a_second_attempt_is_not_failed_by_the_first() -> None:
     """A completion requeues its issue and then raises: what that marks is never the attempt after it."""
-    second_has_begun = threading.Event()
+    second_has_begun, first_has_marked = threading.Event(), threading.Event()
     attempts: list[str] = []
 
     class SlowQueue(IssueQueue):
         def mark_failed(self, issue_id: str) -> None:
             # The marker loses the processor here; the second attempt must not begin meanwhile.
             second_has_begun.wait(0.2)
-            super().mark_failed(issue_id)
+            try:
+                super().mark_failed(issue_id)
+            finally:
+                first_has_marked.set()
 
     class Retrying(Orchestrator):
         def on_worker_complete(self, result: WorkerResult) -> None:
@@ -278,6 +281,7 @@ def test_a_second_attempt_is_not_failed_by_the_first() -> None:
         attempts.append(issue.issue_id)
         if len(attempts) == 2:
             second_has_begun.set()
+            assert first_has_marked.wait(10)
         return WorkerResult(issue.issue_id, len(attempts) == 2, "", Path(), error="the first attempt")
 
     waiting = SlowQueue()
