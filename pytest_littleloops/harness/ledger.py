@@ -95,8 +95,7 @@ class Ledger:
         lifecycle = mapped_lifecycle(obj, mapping) if mapping else None
         knows_more = _knows_issues_already(obj)
         with self._lock:
-            if self._watcher.watch(obj, lifecycle):
-                self._books.has_marks = True
+            self._watcher.watch(obj, lifecycle)
             self._books.joined_late |= knows_more
         return obj
 
@@ -130,7 +129,7 @@ class Ledger:
         """What is broken now, without waiting: lost issues first, then what went wrong on the way."""
         with self._lock:
             self._books.advance()
-            lost = list(lost_issues(self._books, self._liveness()))
+            lost = list(lost_issues(self._books, self._liveness(), self._watcher.is_done))
             # What happened on the way to a loss is told by its timeline, not by a second finding.
             lost_codes = {(finding.code, finding.issue_id) for finding in lost}
             lost_ids = {finding.issue_id for finding in lost}
@@ -182,7 +181,7 @@ class Ledger:
         while True:
             with self._lock:
                 self._books.advance()
-                is_settled = not any(lost_issues(self._books, self._liveness()))
+                is_settled = not any(lost_issues(self._books, self._liveness(), self._watcher.is_done))
             left = deadline - time.monotonic()
             if is_settled or left <= 0:
                 return is_settled
@@ -213,13 +212,13 @@ class Ledger:
         """What is left behind: threads started since the ledger began, futures that nobody ended.
 
         Waits up to `patience` seconds for threads to end, since a pool that was shut down without
-        waiting ends them soon. Daemon threads count if they had to do with an issue. `spared` are
-        those that are meant to live on.
+        waiting ends them soon. Threads count if they had to do with an issue, or if something that is
+        watched keeps them. `spared` are those that are meant to live on.
         """
         with self._lock:
             self._books.advance()
-            journal_threads = {entry.thread for entry in self._journal.entries}
-            found = leaked_threads(self._baseline, journal_threads, set(spared), patience)
+            seen = {entry.thread for entry in self._journal.entries} | self._watcher.known_threads()
+            found = leaked_threads(self._baseline, seen, set(spared), patience)
             found += unresolved_futures(self._books, self._watcher.unresolved())
         return [finding for finding in found if finding.code not in self._allowed]
 
@@ -256,12 +255,12 @@ class Ledger:
 
 def _knows_issues_already(obj: object) -> bool:
     # What was put in before the ledger came is not unknown, only unseen.
-    for name in ("states", "qsize", "in_progress_count", "active_count"):
-        size = getattr(obj, name, None)
+    for name in ("qsize", "in_progress_count"):
         try:
+            size = getattr(obj, name, None)
             size = size() if callable(size) else size
         except Exception:
             continue
-        if size:
+        if isinstance(size, int) and size > 0:
             return True
     return False

@@ -18,6 +18,7 @@ from pytest_littleloops.plugin.settings import allowed_rules
 
 _LEDGER = pytest.StashKey[Ledger]()
 _PASSED = pytest.StashKey[bool]()
+_CHECKED = pytest.StashKey[bool]()
 _NAME = "littleloops-checks"
 
 
@@ -47,18 +48,18 @@ class Checks:
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Fail the test if an issue is lost; if it fails by itself, say what the ledger knows."""
         __tracebackhide__ = True
-        ledger = item.stash.get(_LEDGER, None)
-        if ledger is None:
-            return (yield)
         try:
             outcome = yield
         except (PromiseBroken, pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
             raise
         except BaseException:  # what pytest.fail() raises is no Exception
-            self._tell(item, ledger)
+            self._tell(item)
             raise
-        ledger.assert_all_terminal()
-        item.stash[_PASSED] = True
+        # Read only now: the test may have asked for its ledger itself.
+        ledger = item.stash.get(_LEDGER, None)
+        if ledger is not None:
+            item.stash[_CHECKED] = True
+            ledger.assert_all_terminal()
         return outcome
 
     @pytest.hookimpl(wrapper=True)
@@ -71,12 +72,17 @@ class Checks:
         try:
             outcome = yield
             if item.stash.get(_PASSED, False):
+                if not item.stash.get(_CHECKED, False):
+                    # It was the first ledger of the run, and opened inside the call.
+                    ledger.assert_all_terminal()
                 spared = _threads_of_wider_fixtures(item)
                 ledger.raise_for([*ledger.violations(), *ledger.leaks(spared=spared)])
             return outcome
         finally:
             ledger.close()
+            # A rerun of the test begins anew.
             del item.stash[_LEDGER]
+            item.stash[_PASSED] = item.stash[_CHECKED] = False
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -84,13 +90,16 @@ class Checks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Have the message begin with the code, where pytest puts the exception's own name."""
         report = yield
+        if call.when == "call":
+            item.stash[_PASSED] = report.passed
         if call.excinfo is not None and isinstance(call.excinfo.value, PromiseBroken):
             report.longrepr = _led_by_code(item, call.excinfo, report.longrepr)
         return report
 
-    def _tell(self, item: pytest.Item, ledger: Ledger) -> None:
-        findings = ledger.violations()
-        if findings:
+    def _tell(self, item: pytest.Item) -> None:
+        ledger = item.stash.get(_LEDGER, None)
+        findings = () if ledger is None else ledger.violations()
+        if ledger is not None and findings:
             try:
                 ledger.raise_for(findings)
             except PromiseBroken as broken:

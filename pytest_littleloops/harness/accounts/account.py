@@ -46,9 +46,11 @@ class Submission:
         "raised",
         "rejected",
         "returned",
+        "source",
     )
 
-    def __init__(self, number: int, issue_id: str, completion: str) -> None:
+    def __init__(self, number: int, issue_id: str, completion: str, source: int) -> None:
+        self.source = source
         self.number = number
         self.issue_id = issue_id
         self.completion = completion
@@ -79,6 +81,7 @@ class Account:
         "exited",
         "handed_out",
         "interrupted",
+        "is_marked",
         "is_queued_here",
         "issue_id",
         "outcome",
@@ -96,6 +99,7 @@ class Account:
         self.issue_id = issue_id
         self.state = state
         self.previous: str | None = None
+        self.is_marked = False
         self.is_queued_here = False
         self.handed_out: Entry | None = None
         self.reopened: Entry | None = None

@@ -19,8 +19,6 @@ class Books:
     """All accounts. Not thread-safe: the ledger advances them under its lock."""
 
     journal: Journal
-    has_marks: bool = False
-    """True if a watched queue says itself which state an issue is in; then its word decides."""
     joined_late: bool = False
     """True if a queue or pool was watched that may know issues which the ledger does not."""
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -28,8 +26,9 @@ class Books:
     findings: dict[tuple[str, str, int], Finding] = field(default_factory=dict)
     exits: list[Entry] = field(default_factory=list)
     """Each `BaseException` that left a process function or a done-callback: threads die of these."""
-    shutdown: Entry | None = None
-    is_shutdown_over: bool = False
+    shutdowns: dict[int, Entry] = field(default_factory=dict)
+    """The last shutdown of each watched object, by its number."""
+    _open_shutdowns: set[int] = field(default_factory=set)
     _position: int = 0
     _contradictions: dict[tuple[str, threading.Thread], tuple[str, str, int]] = field(default_factory=dict)
 
@@ -46,8 +45,9 @@ class Books:
         """Whether this issue has reached its end."""
         if account.state in TERMINAL_STATES:
             return True
-        if self.has_marks and account.is_queued_here:
-            # An interrupted issue may be left for the next run without a mark: it has ended all the same.
+        if account.is_marked:
+            # Its queue says which state it is in. An interrupted issue may be left for the next run
+            # without a mark: it has ended all the same.
             return account.interrupted and not account.unsettled()
         if account.submissions:
             return account.raised is None and not account.unsettled()
@@ -70,7 +70,12 @@ class Books:
             account = self.accounts[entry.issue_id] = Account(entry.issue_id, "queued")
         elif account.state in TERMINAL_STATES:
             account.previous, account.state, account.reopened = account.state, "queued", entry
+        self._take_in(account, entry)
+
+    def _take_in(self, account: Account, entry: Entry) -> None:
         account.is_queued_here = True
+        # Told by hand (no source), it is marked by hand as well.
+        account.is_marked |= entry.detail == "marks"
 
     def _not_queued(self, entry: Entry) -> None:
         account = self.accounts.get(entry.issue_id)
@@ -93,7 +98,7 @@ class Books:
             self._left_terminal(account, "was queued again")
         account.reopened = None
         account.state = "in_progress"
-        account.is_queued_here = True
+        self._take_in(account, entry)
         account.handed_out = entry
         account.interrupted = False
 
@@ -112,10 +117,10 @@ class Books:
         account.interrupted = False
 
     def _marked(self, entry: Entry) -> None:
-        self.has_marks = True
         account = self._known(entry, f"marked {entry.kind}")
         if account is None:
             return
+        account.is_marked = True
         account.leave_work(entry.thread)
         if account.state == entry.kind.value:
             return
@@ -144,7 +149,7 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             account = self.accounts[entry.issue_id] = Account(entry.issue_id, "in_progress")
-        submission = Submission(entry.submission, entry.issue_id, entry.detail)
+        submission = Submission(entry.submission, entry.issue_id, entry.detail, entry.source)
         self.submissions[entry.submission] = submission
         if account.submissions is None:
             account.submissions = []
@@ -154,12 +159,16 @@ class Books:
         submission = self.submissions.get(entry.submission)
         if submission is not None:
             submission.accepted = True
-            submission.has_future = entry.detail == "future"
+            submission.has_future = bool(entry.detail)
+            if entry.detail == "outer future" and submission.end is not None:
+                # What has ended was the executor's own: the one that was returned decides.
+                submission.end = None
             self.accounts[submission.issue_id].rejection = None
 
     def _rejected(self, entry: Entry) -> None:
         submission = self.submissions.get(entry.submission)
-        if submission is None:
+        if submission is None or submission.called:
+            # What raised was the completion, inside submit: the work was taken, and is done.
             return
         submission.rejected = True
         account = self.accounts[submission.issue_id]
@@ -175,11 +184,8 @@ class Books:
             submission.end = entry
             if not submission.completion:
                 self.accounts[submission.issue_id].outcome = _END_WORDS.get(entry.kind, "completed")
-            submission.ended_in_shutdown = (
-                self.shutdown is not None
-                and not self.is_shutdown_over
-                and self.shutdown.thread is entry.thread
-            )
+            is_cancelled = entry.kind is Kind.FUTURE_CANCELLED
+            submission.ended_in_shutdown = is_cancelled and submission.source in self._open_shutdowns
 
     def _handled(self, entry: Entry) -> None:
         submission = self.submissions.get(entry.submission)
@@ -257,7 +263,9 @@ class Books:
             self.exits.append(entry)
         else:
             account.worked = entry
-        if entry.kind is Kind.WORKED and was_at_it and self._is_over(account):
+        # Work that handed its success over returns after its issue has ended, and is not late.
+        is_other_end = self._is_over(account) and self.state_of(account) != "completed"
+        if entry.kind is Kind.WORKED and was_at_it and is_other_end:
             claim = f"was still worked on after it was {self._word(account)}"
             self.find("LL304", entry.issue_id, claim)
 
@@ -275,11 +283,11 @@ class Books:
         return account.state if account.state in TERMINAL_STATES else "reported"
 
     def _shut_down(self, entry: Entry) -> None:
-        self.shutdown = entry
-        self.is_shutdown_over = False
+        self.shutdowns[entry.source] = entry
+        self._open_shutdowns.add(entry.source)
 
     def _shutdown_returned(self, entry: Entry) -> None:
-        self.is_shutdown_over = True
+        self._open_shutdowns.discard(entry.source)
 
     def _idle(self, entry: Entry) -> None:
         claim = f"was owed a completion while {entry.detail}"

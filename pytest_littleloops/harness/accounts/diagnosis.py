@@ -7,7 +7,7 @@ then whether somebody may still be at it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pytest_littleloops.harness.accounts.account import Account, Finding, Submission
 from pytest_littleloops.harness.accounts.books import Books
@@ -19,11 +19,23 @@ IN_FLIGHT = "still in flight when this was checked"
 WAIT_FIRST = "wait for it first: shut the pool down with wait=True, or ledger.settle(timeout)"
 
 
-def lost_issues(books: Books, liveness: Liveness) -> Iterator[Finding]:
-    """A finding for each issue that has reached no terminal state."""
+def lost_issues(books: Books, liveness: Liveness, is_done: Callable[[int], bool]) -> Iterator[Finding]:
+    """A finding for each issue that has reached no terminal state.
+
+    `is_done` tells of a submission whether its future has ended: whoever waited for it wakes before the
+    done-callbacks run, by which the journal hears of it.
+    """
     for account in list(books.accounts.values()):
-        if account.state != "rejected" and not books.is_terminal(account):
-            yield _diagnose(account, books, liveness)
+        if account.state == "rejected" or books.is_terminal(account):
+            continue
+        owed = account.unsettled()
+        if owed and not account.is_marked and all(_is_just_done(one, is_done) for one in owed):
+            continue
+        yield _diagnose(account, books, liveness)
+
+
+def _is_just_done(submission: Submission, is_done: Callable[[int], bool]) -> bool:
+    return not submission.completion and is_done(submission.number)
 
 
 def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
@@ -43,7 +55,7 @@ def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
         return _in_flight(account, "its completion has not returned")
     if account.submissions:
         return _lost("LL101", account, "the work on it ended, and nobody marked it")
-    if books.shutdown is not None and account.state == "in_progress" and liveness.is_deserted:
+    if books.shutdowns and account.state == "in_progress" and liveness.is_deserted:
         return _lost("LL105", account, "it was in progress at the shutdown, and nobody is left to end it")
     if account.state == "queued":
         return _lost("LL101", account, "it is still queued, and nobody took it")
@@ -82,7 +94,7 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         return _lost("LL106", account, f"{', '.join(dead)} died of {what}, and nobody took over")
     if not liveness.is_quiet:
         return _in_flight(account, f"{liveness.busy[0].name} is still at work")
-    if books.shutdown is not None:
+    if submission.source in books.shutdowns:
         return _lost("LL105", account, "the pool was shut down, and nobody is at work on it")
     if liveness.is_deserted and submission.has_future:
         return _lost("LL106", account, "no worker thread is left that could run it")

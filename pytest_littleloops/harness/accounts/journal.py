@@ -64,7 +64,10 @@ class Place(NamedTuple):
     function: str
 
     def __str__(self) -> str:
-        relative = os.path.relpath(self.file)
+        try:
+            relative = os.path.relpath(self.file)
+        except OSError:  # the current folder is gone
+            relative = os.pardir
         shown = os.path.basename(self.file) if relative.startswith(os.pardir) else relative
         return f"{shown}:{self.line}"
 
@@ -82,6 +85,8 @@ class Entry(NamedTuple):
     """Where in the user's code it happened, or None if only the standard library was on the stack."""
     detail: str
     """What the kind adds: an error's text, a callback's name, the word for a result."""
+    source: int
+    """Which of the watched objects it is about; 0 for none in particular."""
 
 
 class Journal:
@@ -102,6 +107,7 @@ class Journal:
         *,
         detail: str = "",
         place: Place | None = None,
+        source: int = 0,
     ) -> None:
         """Add what the calling thread observes now; `place` defaults to the user's line that led here."""
         if place is None:
@@ -110,7 +116,7 @@ class Journal:
         self.entries.append(
             tuple.__new__(
                 Entry,
-                (kind, issue_id, submission, threading.current_thread(), place, detail),
+                (kind, issue_id, submission, threading.current_thread(), place, detail, source),
             )
         )
 
@@ -167,7 +173,9 @@ def is_user_code(code: CodeType) -> bool:
     """True unless `code` belongs to this package or the standard library: a reader can do nothing there."""
     known = _user_code.get(code)
     if known is None:
-        file = os.path.realpath(code.co_filename)
+        file = code.co_filename
+        if os.path.isabs(file):
+            file = os.path.realpath(file)
         is_internal = file.startswith(_INTERNAL_FOLDERS) and (
             file.startswith(_INTERNAL_FOLDERS[0]) or not file.startswith(_SITE_PACKAGES)
         )

@@ -17,15 +17,15 @@ def leaked_threads(
     spared: set[threading.Thread],
     patience: float,
 ) -> list[Finding]:
-    """A finding for each thread that outlives `patience` seconds, unless it is a stranger's daemon.
+    """A finding for each later thread among `seen` that outlives `patience` seconds.
 
-    Libraries and test tools start daemon threads of their own; such a one counts only if it had to do
-    with an issue, that is if it is among `seen`.
+    Libraries and test tools start threads of their own, some for good; a thread counts only if it had to
+    do with an issue or belongs to something that is watched.
     """
     deadline = time.monotonic() + patience
     found = []
     for thread in baseline.later_threads():
-        if thread in spared or (thread.daemon and thread not in seen):
+        if thread in spared or thread not in seen:
             continue
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():

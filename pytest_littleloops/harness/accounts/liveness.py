@@ -59,7 +59,9 @@ class Baseline:
         """What the threads do now: those that are `known` to be workers, or if none is, all later ones."""
         threads = self.later_threads()
         if known:
-            threads = tuple(thread for thread in threads if thread in known)
+            # Also those from before: a pool that other tests used already.
+            mine = threading.current_thread()
+            threads = tuple(one for one in threading.enumerate() if one in known and one is not mine)
         frames = sys._current_frames() if threads else {}
         busy = [thread for thread in threads if not _rests(frames.get(thread.ident or 0))]
         return Liveness(threads, tuple(busy))

@@ -26,17 +26,29 @@ class ObservedCall:
         function: Callable[..., object],
         around: Callable[[Callable[..., object], tuple[object, ...], dict[str, object]], object],
     ) -> None:
-        self._function = function
+        self.function = function
         self._around = around
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: object, **kwargs: object) -> object:
+    def __call__(self, /, *args: object, **kwargs: object) -> object:
         """Call the function, surrounded."""
         __tracebackhide__ = True
-        return self._around(self._function, args, kwargs)
+        return self._around(self.function, args, kwargs)
+
+    def __getattr__(self, name: str) -> object:
+        # What the user's callable offers beside being called.
+        if name == "function":
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self.function == (other.function if isinstance(other, ObservedCall) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.function)
 
     def __reduce__(self) -> tuple[Callable[[object], object], tuple[object]]:
-        return _itself, (self._function,)
+        return _itself, (self.function,)
 
 
 def _itself(function: object) -> object:
@@ -53,41 +65,56 @@ def observe_completion(
 ) -> tuple[Arguments, str | None]:
     """The arguments of `submit` with the completion among them observed, and the completion's name.
 
-    The completion is the parameter that the lifecycle names; failing that, the first callable that
-    is not the issue itself. Its own signature does not matter.
+    The completion is every parameter that the lifecycle names (`on_success` and `on_error` together, of
+    which one is called); failing that, the only callable that there is. Of several nothing is guessed.
     """
     args, kwargs = arguments
-    slot = _completion_slot(lifecycle, submit, args, kwargs)
-    if slot is None:
-        return arguments, None
-    completion = args[slot] if isinstance(slot, int) else kwargs[slot]
-    assert callable(completion)
-    observed = ObservedCall(
-        completion, functools.partial(complete, observations, number, issue_id, lifecycle)
-    )
-    if isinstance(slot, int):
-        args = (*args[:slot], observed, *args[slot + 1 :])
-    else:
-        kwargs = {**kwargs, slot: observed}
-    return (args, kwargs), function_name(completion)
+    names = []
+    around = functools.partial(complete, observations, number, issue_id, lifecycle)
+    for slot in _completion_slots(lifecycle, submit, args, kwargs):
+        completion = args[slot] if isinstance(slot, int) else kwargs[slot]
+        assert callable(completion)
+        if inspect.iscoroutinefunction(completion):
+            continue
+        observed = ObservedCall(completion, around)
+        if isinstance(slot, int):
+            args = (*args[:slot], observed, *args[slot + 1 :])
+        else:
+            kwargs = {**kwargs, slot: observed}
+        names.append(function_name(completion))
+    return (args, kwargs), " or ".join(names) or None
 
 
-def _completion_slot(
+_OTHER_CALLABLES = frozenset(
+    {"key", "process", "work", "fn", "func", "function", "target", "task", "job", "factory"}
+    | {"progress", "on_progress", "on_start", "log", "logger", "predicate", "default"}
+)
+"""Parameters that are called for something else than the end of an issue."""
+
+
+def _completion_slots(
     lifecycle: Lifecycle,
     submit: Callable[..., object],
     args: tuple[object, ...],
     kwargs: dict[str, object],
-) -> int | str | None:
-    for name in lifecycle.completion:
-        if callable(kwargs.get(name)):
-            return name
-    for position, name in enumerate(_positional_names(submit)[: len(args)]):
-        if name in lifecycle.completion and callable(args[position]):
-            return position
-    for position, value in enumerate(args[1:], start=1):
-        if callable(value):
-            return position
-    return next((name for name, value in kwargs.items() if callable(value)), None)
+) -> list[int | str]:
+    positional = _positional_names(submit)[: len(args)]
+    positional += ["?"] * (len(args) - len(positional))
+    slots: list[tuple[str, int | str, object]] = [
+        *((name, place, value) for place, (name, value) in enumerate(zip(positional, args, strict=True))),
+        *((name, name, value) for name, value in kwargs.items()),
+    ]
+    callables = [(name, slot) for name, slot, value in slots if _may_be_completion(value)]
+    named = [slot for name, slot in callables if name in lifecycle.completion]
+    if named:
+        return named
+    unnamed = [slot for name, slot in callables if name not in _OTHER_CALLABLES]
+    return unnamed if len(unnamed) == 1 else []
+
+
+def _may_be_completion(value: object) -> bool:
+    # An issue may be callable too.
+    return callable(value) and find_issue_id(value) is None
 
 
 def _positional_names(function: Callable[..., object]) -> list[str]:
@@ -116,13 +143,13 @@ def complete(
     __tracebackhide__ = True
     journal = observations.journal
     for value in (*args, *kwargs.values()):
-        # Text may be anything, an error's too; only an object that carries an id speaks of an issue.
-        found = None if isinstance(value, str) else find_issue_id(value, lifecycle.issue_id)
+        # Text may be anything, an error's too; only what calls it an issue's id speaks of an issue.
+        found = None if isinstance(value, str) else find_issue_id(value, lifecycle.issue_id, own_id=False)
         if found is not None:
             issue_id = found
             break
-    with observations.completing(issue_id) as is_outermost:
-        if issue_id is None or not is_outermost:
+    with observations.completing(number, issue_id) as is_own:
+        if issue_id is None or not is_own:
             return completion(*args, **kwargs)
         journal.append(Kind.COMPLETION, issue_id, number, detail=outcome_word(args, kwargs))
         try:
@@ -130,14 +157,21 @@ def complete(
                 returned = completion(*args, **kwargs)
         except BaseException as error:
             place = journal.place_of_raise(error.__traceback__)
-            observations.settle(number)
+            _settle(observations, number, issue_id)
             observations.raised.add(number)
             said = error_text(error)
             journal.append(Kind.COMPLETION_RAISED, issue_id, number, detail=said, place=place)
             raise
-        observations.settle(number)
+        _settle(observations, number, issue_id)
         journal.append(Kind.COMPLETION_RETURNED, issue_id, number)
         return returned
+
+
+def _settle(observations: Observations, number: int, issue_id: str) -> None:
+    if number:
+        observations.settle(number)
+    else:
+        observations.settle_issue(issue_id)
 
 
 def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
@@ -165,7 +199,11 @@ def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
 
 
 def _attribute(value: object, name: str, default: object) -> object:
-    return getattr(value, name, default)
+    # Asked of whatever the user hands around: what it raises is not for the user's caller to see.
+    try:
+        return getattr(value, name, default)
+    except Exception:
+        return default
 
 
 def function_name(function: object) -> str:

@@ -13,8 +13,9 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
-from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
+from pytest_littleloops.harness.accounts.journal import Kind, error_text
 from pytest_littleloops.harness.watching.completions import function_name, outcome_word
 from pytest_littleloops.harness.watching.observations import Observations
 
@@ -22,24 +23,40 @@ from pytest_littleloops.harness.watching.observations import Observations
 def observe_born(observations: Observations, future: Future[object]) -> None:
     """Observe a future that an executor made while a submission was being dispatched."""
     if observations.dispatch is not None:
-        observe_future(observations, future, *observations.dispatch)
+        number, issue_id = observations.dispatch
+        observations.born[number] = id(future)
+        _observe(observations, future, number, issue_id)
 
 
-def observe_future(observations: Observations, future: Future[object], number: int, issue_id: str) -> None:
-    """Have `future` note how it ends, who reads it, and what its done-callbacks raise."""
+def observe_returned(
+    observations: Observations, future: Future[object], number: int, issue_id: str
+) -> None:
+    """Observe the future that a submission returned: how it ends is how the submission does.
+
+    If it is another one than the executor's, that one is the pool's own business.
+    """
     observations.futures[number] = future
-    if isinstance(future, ObservedFuture):
+    observations.returned[number] = id(future)
+    _observe(observations, future, number, issue_id)
+
+
+def _observe(observations: Observations, future: Future[object], number: int, issue_id: str) -> None:
+    handling: _Handling | None = getattr(future, "__dict__", {}).get("_littleloops")
+    if handling is not None and number in handling.numbers:
         return
     # Of a future that has ended already, nobody knows in which thread.
     when = " before submit returned" if future.done() else ""
-    ended = functools.partial(_note_end, observations.journal, number, issue_id, when)
+    ended = functools.partial(_note_end, observations, number, issue_id, when)
     # The first done-callback of a new future: its end is noted before anybody handles it.
     Future.add_done_callback(future, ended)
+    if handling is not None:
+        handling.numbers.add(number)
+        return
     try:
         future.__class__ = _observed_class(type(future))
     except TypeError:  # a future with a layout of its own only tells how it ended
         return
-    future.__dict__["_littleloops"] = _Handling(observations, number, issue_id)
+    future.__dict__["_littleloops"] = _Handling(observations, number, issue_id, {number})
 
 
 @dataclass(slots=True)
@@ -47,6 +64,8 @@ class _Handling:
     observations: Observations
     number: int
     issue_id: str
+    numbers: set[int]
+    """Every submission that it was returned for: a pool may give one future to two."""
     reads_that_raised: int = 0
 
     def append(self, kind: Kind, detail: str) -> None:
@@ -61,21 +80,21 @@ class ObservedFuture(Future[object]):
 
     _littleloops: _Handling
 
-    def result(self, timeout: float | None = None) -> object:
+    def result(self, *args: Any, **kwargs: Any) -> object:
         """What the future's own `result` gives; a raise is noted with the line that asked."""
         __tracebackhide__ = True
         try:
-            return super().result(timeout)
+            return super().result(*args, **kwargs)
         except BaseException as error:
             if self.done():
                 self._note_read("result() raised", error)
             raise
 
-    def exception(self, timeout: float | None = None) -> BaseException | None:
+    def exception(self, *args: Any, **kwargs: Any) -> BaseException | None:
         """What the future's own `exception` gives; an exception is noted with the line that asked."""
         __tracebackhide__ = True
         try:
-            error = super().exception(timeout)
+            error = super().exception(*args, **kwargs)
         except BaseException as raised:
             if self.done():
                 self._note_read("exception() raised", raised)
@@ -109,7 +128,13 @@ def _observed_class(original: type) -> type[ObservedFuture]:
     return observed
 
 
-def _note_end(journal: Journal, number: int, issue_id: str, when: str, future: Future[object]) -> None:
+def _note_end(
+    observations: Observations, number: int, issue_id: str, when: str, future: Future[object]
+) -> None:
+    journal = observations.journal
+    returned = observations.returned.get(number)
+    if returned is not None and returned != id(future):
+        return
     if future.cancelled():
         journal.append(Kind.FUTURE_CANCELLED, issue_id, number)
         return

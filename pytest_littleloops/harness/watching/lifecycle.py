@@ -34,8 +34,12 @@ class Lifecycle:
     """Takes an issue back from any state."""
     dispatched: Names = ()
     """Pool methods that start work: `submit(issue, on_complete) -> Future`, or any part of that."""
-    completion: Names = ("on_complete", "on_completion", "callback", "on_done", "done_callback")
-    """What `dispatched` calls the parameter that is the completion. Failing these, any callable."""
+    completion: Names = (
+        *("on_complete", "on_completion", "callback", "cb", "done", "on_done", "when_done"),
+        *("done_callback", "on_result", "on_finished", "on_success", "on_error", "on_failure"),
+    )
+    """What `dispatched` calls the parameters that are the completion: any one of them is called. Failing
+    these, the only callable that there is."""
     reports: Names = ()
     """A completion that the object keeps or is: an attribute or method called with each result."""
     work: Names = ()
@@ -88,13 +92,10 @@ USUAL_NAMES: Mapping[str, Names] = {
         *("_process", "_process_issue", "_process_function", "_process_fn", "_work"),
     ),
     "cancel": ("cancel",),
-    "shutdown": ("shutdown", "close", "stop", "terminate"),
+    "shutdown": ("shutdown", "close", "stop", "terminate", "__exit__"),
     "idle": ("active_count", "is_idle", "drain", "join"),
     "parts": ("queue", "pool", "worker_pool"),
 }
-
-
-_ID_NAMES = ("issue_id", "id")
 
 
 class NotWatchable(TypeError):
@@ -138,7 +139,32 @@ def mapped_lifecycle(
             )
         fields[role] = names
     _check_completion(obj, fields)
+    # What the mapping does not speak of has its usual names, unless it uses them for something else.
+    taken = {name for names in fields.values() for name in names}
+    usual = usual_lifecycle(obj)
+    for role in USUAL_NAMES:
+        names = tuple(name for name in getattr(usual, role) if name not in taken)
+        fields.setdefault(role, names)
     return dataclasses.replace(Lifecycle(issue_id=issue_id), **fields)
+
+
+def checked_lifecycle(obj: object, lifecycle: Lifecycle) -> Lifecycle:
+    """The lifecycle that a plugin's hook gave, if it fits; a name alone is taken for a tuple of it.
+
+    Raises NotWatchable for a name that `obj` does not have.
+    """
+    fields: dict[str, Any] = {}
+    for role in ROLES:
+        value = getattr(lifecycle, role)
+        names = (value,) if isinstance(value, str) else tuple(value)
+        for name in names:
+            if role not in ("parts", "work", "reports") and not _has(obj, name):
+                raise NotWatchable(
+                    f"the lifecycle of {type(obj).__name__} says {role}={name!r}, which it does not have\n"
+                    f"  it has: {', '.join(_public_names(obj)) or 'no public methods'}"
+                )
+        fields[role] = names
+    return dataclasses.replace(lifecycle, **fields)
 
 
 def _check_completion(obj: object, fields: Mapping[str, Names]) -> None:
@@ -176,38 +202,48 @@ def not_understood(obj: object) -> NotWatchable:
     )
 
 
-def find_issue_id(value: object, read: Callable[[object], str | None] | None = None) -> str | None:
+def find_issue_id(
+    value: object,
+    read: Callable[[object], str | None] | None = None,
+    *,
+    own_id: bool = True,
+) -> str | None:
     """The id that `value` stands for: itself if it is text, otherwise what it calls `issue_id`.
 
     A queue's item often wraps the issue (`item.issue`, `item.issue_info`, a tuple), a result may be a
-    mapping. `read`, the user's own, is asked for anything but text and None; that it raises means that
-    there is no id to read.
+    mapping. With `own_id` its `id` will do as well. `read`, the user's own, is asked for anything but
+    text and None. Whatever raises has no id to read.
     """
     if value is None or isinstance(value, str):
         return value
-    if read is not None:
-        try:
+    try:
+        if read is not None:
             return read(value)
-        except Exception:
-            return None
-    if isinstance(value, Mapping):
-        return next((found for key in _ID_NAMES if isinstance(found := value.get(key), str)), None)
-    if isinstance(value, tuple | list):
-        # A text in it may be anything; the issue is what carries an id.
-        carriers = (one for one in value if not isinstance(one, str))
-        return next((found for one in carriers if (found := find_issue_id(one)) is not None), None)
-    for path in (("issue_id",), ("issue", "issue_id"), ("issue_info", "issue_id"), ("id",)):
-        held: object = value
-        for name in path:
-            held = getattr(held, name, None)
-        if isinstance(held, str):
-            return held
+        if isinstance(value, Mapping):
+            keys = ("issue_id", "id") if own_id else ("issue_id",)
+            return next((found for key in keys if isinstance(found := value.get(key), str)), None)
+        if isinstance(value, tuple | list):
+            # A text in it may be anything; the issue is what carries an id.
+            carriers = (one for one in value if not isinstance(one, str))
+            return next((found for one in carriers if (found := find_issue_id(one)) is not None), None)
+        for path in _PATHS if own_id else _PATHS[:-1]:
+            held: object = value
+            for name in path:
+                held = getattr(held, name, None)
+            if isinstance(held, str):
+                return held
+    except Exception:
+        pass
     return None
 
 
+_PATHS = (("issue_id",), ("issue", "issue_id"), ("issue_info", "issue_id"), ("id",))
+
+
 def _has(obj: object, name: str) -> bool:
-    # On the class first: asking the object would run its properties.
-    return hasattr(type(obj), name) or name in getattr(obj, "__dict__", ())
+    # Without asking the object, which would run its properties, and not what only its metaclass has.
+    is_of_its_class = any(name in vars(one) for one in type(obj).__mro__)
+    return is_of_its_class or name in getattr(obj, "__dict__", ())
 
 
 def _public_names(obj: object) -> list[str]:

@@ -34,6 +34,10 @@ class Observations:
         self.journal = journal
         self.owed: dict[int, Owed] = {}
         self.futures: weakref.WeakValueDictionary[int, Future[object]] = weakref.WeakValueDictionary()
+        self.born: dict[int, int] = {}
+        """The `id` of the future that an executor made for each submission."""
+        self.returned: dict[int, int] = {}
+        """The `id` of the future that each submission returned."""
         self.accepted = 0
         self.raised: set[int] = set()
         """The submissions whose completion has raised."""
@@ -60,6 +64,13 @@ class Observations:
         if self.owed.pop(number, None) is not None:
             self._settled.discard(number)
 
+    def settle_issue(self, issue_id: str) -> None:
+        """Note that a completion which is not bound to a submission has returned: the oldest one's."""
+        for number, owed in list(self.owed.items()):
+            if owed.issue_id == issue_id:
+                self.settle(number)
+                return
+
     def claimed_idle(self, pool: object, before: int, claim: str) -> None:
         """Note each completion that `pool` owed all through a call that claimed that nothing is owed.
 
@@ -83,17 +94,28 @@ class Observations:
 
     def is_own_work(self) -> bool:
         """True in a thread that is inside `own_work`."""
-        return getattr(self._local, "depth", 0) > 0
+        return self.depth > 0
+
+    @property
+    def depth(self) -> int:
+        """How deep the calling thread is inside process functions and completions."""
+        depth: int = getattr(self._local, "depth", 0)
+        return depth
 
     @contextmanager
-    def completing(self, issue_id: str | None) -> Iterator[bool]:
-        """Whether the calling thread is not yet inside a completion of this issue."""
-        outer = getattr(self._local, "completing", None)
-        self._local.completing = issue_id
+    def completing(self, number: int, issue_id: str | None) -> Iterator[bool]:
+        """Whether this is a completion of its own, and not what another one calls for the same issue.
+
+        A completion that is kept (number 0) and called from inside another one for the same issue is
+        the same: both the pool's argument and the orchestrator's method are watched.
+        """
+        outer: list[str | None] = self._local.__dict__.setdefault("completing", [])
+        is_own = number != 0 or outer[-1:] != [issue_id]
+        outer.append(issue_id)
         try:
-            yield outer != issue_id
+            yield is_own
         finally:
-            self._local.completing = outer
+            outer.pop()
 
     @property
     def dispatch(self) -> tuple[int, str] | None:

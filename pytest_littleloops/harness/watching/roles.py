@@ -16,13 +16,13 @@ from contextlib import contextmanager
 
 from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
 from pytest_littleloops.harness.watching.completions import complete, observe_completion
-from pytest_littleloops.harness.watching.futures import observe_future
+from pytest_littleloops.harness.watching.exchange import Around, Method
+from pytest_littleloops.harness.watching.futures import observe_returned
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
 from pytest_littleloops.harness.watching.observations import Observations
 
-Method = Callable[..., object]
-Around = Callable[[object, Method, tuple[object, ...], dict[str, object]], object]
-"""What surrounds one call: the object, its own method, the arguments of the call."""
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
 
 _MARKS = {
     "completed": Kind.COMPLETED,
@@ -34,30 +34,32 @@ _MARKS = {
 
 
 class Roles:
-    """The surroundings of the methods of one object, as its lifecycle describes it."""
+    """The surroundings of the methods of one object, as its lifecycle describes it.
+
+    `source` tells this object's entries from those of others.
+    """
 
     def __init__(
         self,
-        owner: str,
+        source: int,
         lifecycle: Lifecycle,
         journal: Journal,
         observations: Observations,
-        before_dispatch: Callable[[object], None],
+        before_dispatch: Callable[[object, Roles], None],
     ) -> None:
-        self._owner = owner
-        self._lifecycle = lifecycle
-        self._has_read = False
-        self._unread: dict[str, str] = {}
+        self.lifecycle = lifecycle
+        self.source = source
         self._journal = journal
+        self._note = functools.partial(journal.append, source=source)
         self._observations = observations
         self._before_dispatch = before_dispatch
         self._active = threading.local()
-        # Work that is submitted to a pool which keeps its completion is owed that completion.
-        self._kept_completion = next(iter(lifecycle.reports), None)
+        self._has_read = False
+        self._unread: dict[str, str] = {}
 
     def members(self) -> Iterator[tuple[str, Around]]:
         """Each name to be surrounded, and with what."""
-        lifecycle = self._lifecycle
+        lifecycle = self.lifecycle
         plain: tuple[tuple[tuple[str, ...], Around], ...] = (
             (lifecycle.submitted, self._submitted),
             (lifecycle.started, self._started),
@@ -80,197 +82,218 @@ class Roles:
         """What came without an id that could be read, if nothing else came; a queue's sentinel is fine."""
         if self._has_read:
             return []
-        return [f"{self._owner}.{name}() got a {kind}" for name, kind in self._unread.items()]
+        return [f"{name}() got a {kind}" for name, kind in self._unread.items()]
 
-    def work(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def work(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         """Surrounds the process function: when it began on an issue, and how it ended."""
         __tracebackhide__ = True
-        issue_id = self._first_id(args, kwargs)
-        with self._outermost("work") as is_outermost:
+        issue_id = self._issue_of(args, kwargs)
+        with self._outermost("work", issue_id) as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
             with self._observations.own_work():
                 place = self._journal.place_of_function(call)
-                self._journal.append(Kind.RUNNING, issue_id, place=place)
+                self._note(Kind.RUNNING, issue_id, place=place)
                 try:
                     result = call(*args, **kwargs)
                 except BaseException as error:
                     place = self._journal.place_of_raise(error.__traceback__)
-                    is_exit = not isinstance(error, Exception)
-                    self._journal.append(
-                        Kind.WORK_EXITED if is_exit else Kind.WORK_RAISED,
-                        issue_id,
-                        detail=error_text(error),
-                        place=place,
-                    )
+                    kind = Kind.WORK_RAISED if isinstance(error, Exception) else Kind.WORK_EXITED
+                    self._note(kind, issue_id, detail=error_text(error), place=place)
                     raise
-                self._journal.append(Kind.WORKED, issue_id)
+                self._note(Kind.WORKED, issue_id)
                 return result
 
-    def report(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def report(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         """Surrounds a completion that the object keeps or is."""
         __tracebackhide__ = True
-        issue_id = self._first_id(args, kwargs)
-        return complete(self._observations, 0, issue_id, self._lifecycle, call, args, kwargs)
+        if any(callable(value) for value in args):
+            # on_complete(function) that takes a listener is no completion.
+            return call(*args, **kwargs)
+        issue_id = self._issue_of(args, kwargs)
+        return complete(self._observations, 0, issue_id, self.lifecycle, call, args, kwargs)
 
-    def _submitted(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _submitted(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        issue_id = self._first_id(args, kwargs)
-        if issue_id is None and any(value is not None for value in args):
-            self._unread.setdefault(getattr(call, "__name__", "?"), type(args[0]).__name__)
-        with self._outermost("submitted") as is_outermost:
+        if any(callable(value) and find_issue_id(value) is None for value in (*args[1:], *kwargs.values())):
+            # enqueue(issue, on_complete): a pool by a queue's name.
+            return self._dispatched(obj, call, args, kwargs)
+        issue_id = self._issue_of(args, kwargs)
+        if issue_id is None:
+            self._keep_unread(call, args)
+        with self._outermost("submitted", issue_id) as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
-            self._journal.append(Kind.QUEUED, issue_id)
+            self._note(Kind.QUEUED, issue_id, detail=self._has_marks())
             try:
                 is_taken = call(*args, **kwargs)
             except BaseException as error:
-                self._journal.append(Kind.NOT_QUEUED, issue_id, detail=error_text(error))
+                self._note(Kind.NOT_QUEUED, issue_id, detail=error_text(error))
                 raise
             if is_taken is False:
-                self._journal.append(Kind.NOT_QUEUED, issue_id, detail="refused")
+                self._note(Kind.NOT_QUEUED, issue_id, detail="refused")
             return is_taken
 
-    def _started(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _started(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        with self._outermost("started") as is_outermost:
+        with self._outermost("started", None) as is_outermost:
             item = call(*args, **kwargs)
-            issue_id = find_issue_id(item, self._lifecycle.issue_id) if is_outermost else None
+            issue_id = find_issue_id(item, self.lifecycle.issue_id) if is_outermost else None
             if issue_id is not None:
-                self._journal.append(Kind.STARTED, issue_id)
+                self._note(Kind.STARTED, issue_id, detail=self._has_marks())
             return item
 
-    def _marked(
-        self,
-        kind: Kind,
-        obj: object,
-        call: Method,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
+    def _marked(self, kind: Kind, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        issue_id = self._first_id(args, kwargs)
-        with self._outermost("marked") as is_outermost:
-            if issue_id is None or not is_outermost:
+        ids = self._issues_of(args, kwargs)
+        with self._outermost("marked", ",".join(ids)) as is_outermost:
+            if not ids or not is_outermost:
                 return call(*args, **kwargs)
-            self._journal.append(kind, issue_id)
+            for issue_id in ids:
+                self._note(kind, issue_id)
             try:
                 return call(*args, **kwargs)
             except BaseException as error:
                 said = f"{kind}: {error_text(error)}"
-                self._journal.append(Kind.MARK_REFUSED, issue_id, detail=said)
+                for issue_id in ids:
+                    self._note(Kind.MARK_REFUSED, issue_id, detail=said)
                 raise
 
-    def _dispatched(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _dispatched(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        with self._outermost("dispatched") as is_outermost:
-            if not is_outermost:
+        observations, lifecycle = self._observations, self.lifecycle
+        if lifecycle.takes_function:
+            number = observations.next_number()
+            issue_id: str | None = _function_id(args, kwargs, number)
+        else:
+            issue_id = self._issue_of(args, kwargs)
+            if issue_id is None:
+                self._keep_unread(call, args)
+            number = 0
+        with self._outermost("dispatched", issue_id) as is_outermost:
+            if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
-            number = self._observations.next_number()
+            number = number or observations.next_number()
             completion = None
-            if self._lifecycle.takes_function:
-                issue_id = _function_id(args, kwargs, number)
-            else:
-                issue_id = self._first_id(args, kwargs) or f"{type(obj).__name__}#{number}"
+            if not lifecycle.takes_function:
                 (args, kwargs), completion = observe_completion(
-                    self._observations, number, issue_id, self._lifecycle, call, (args, kwargs)
+                    observations, number, issue_id, lifecycle, call, (args, kwargs)
                 )
-                if completion is None:
-                    completion = self._kept_completion
-                self._before_dispatch(obj)
-            self._journal.append(Kind.SUBMITTED, issue_id, number, detail=completion or "")
+                # Work that goes to a pool which keeps its completion is owed that one.
+                kept = (name for name in lifecycle.reports if callable(getattr(obj, name, None)))
+                completion = completion or next(kept, None)
+                self._before_dispatch(obj, self)
+            self._note(Kind.SUBMITTED, issue_id, number, detail=completion or "")
             try:
-                with self._observations.dispatching(number, issue_id):
+                with observations.dispatching(number, issue_id):
                     returned = call(*args, **kwargs)
             except BaseException as error:
-                self._journal.append(Kind.REJECTED, issue_id, number, detail=error_text(error))
+                self._note(Kind.REJECTED, issue_id, number, detail=error_text(error))
                 raise
             if completion is not None:
-                self._observations.accept(number, issue_id, obj)
-            is_future = isinstance(returned, Future)
+                observations.accept(number, issue_id, obj)
+            detail = ""
             if isinstance(returned, Future):
-                observe_future(self._observations, returned, number, issue_id)
-            detail = "future" if is_future else ""
-            self._journal.append(Kind.ACCEPTED, issue_id, number, detail=detail)
+                is_born = observations.born.get(number) == id(returned)
+                observe_returned(observations, returned, number, issue_id)
+                detail = "future" if is_born or number not in observations.born else "outer future"
+            self._note(Kind.ACCEPTED, issue_id, number, detail=detail)
             return returned
 
-    def _cancel(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _cancel(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        issue_id = self._first_id(args, kwargs)
-        with self._outermost("cancel") as is_outermost:
+        issue_id = self._issue_of(args, kwargs)
+        with self._outermost("cancel", issue_id) as is_outermost:
             if issue_id is not None and is_outermost:
-                self._journal.append(Kind.CANCEL_ASKED, issue_id)
+                self._note(Kind.CANCEL_ASKED, issue_id)
             return call(*args, **kwargs)
 
-    def _shutdown(
-        self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
+    def _shutdown(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
-        with self._outermost("shutdown") as is_outermost:
+        waits = _waits(call, args, kwargs)
+        with self._outermost("shutdown", str(waits)) as is_outermost:
             if not is_outermost:
                 return call(*args, **kwargs)
-            waits = _waits(call, args, kwargs)
             detail = "waiting" if waits else ""
             before = self._observations.accepted
-            self._journal.append(Kind.SHUTDOWN, detail=detail)
-            returned = call(*args, **kwargs)
-            self._journal.append(Kind.SHUTDOWN_RETURNED, detail=detail)
+            self._note(Kind.SHUTDOWN, detail=detail)
+            try:
+                returned = call(*args, **kwargs)
+            finally:
+                self._note(Kind.SHUTDOWN_RETURNED, detail=detail)
             if waits:
                 self._observations.claimed_idle(obj, before, "shutdown(wait=True) returned")
             return returned
 
-    def _idle(
-        self,
-        name: str,
-        obj: object,
-        call: Method,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-    ) -> object:
+    def _idle(self, name: str, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
         before = self._observations.accepted
-        with self._outermost("idle") as is_outermost:
+        with self._outermost("idle", name) as is_outermost:
             answer = call(*args, **kwargs)
             if is_outermost and _claims_idle(answer, args, kwargs):
                 said = "returned" if answer is None else f"was {answer}"
                 self._observations.claimed_idle(obj, before, f"{name} {said}")
             return answer
 
-    def _first_id(self, args: tuple[object, ...], kwargs: dict[str, object]) -> str | None:
-        for value in (*args[:1], *kwargs.values()):
-            issue_id = find_issue_id(value, self._lifecycle.issue_id)
-            if issue_id is not None:
-                self._has_read = True
-                return issue_id
-        return None
+    def _has_marks(self) -> str:
+        return "marks" if self.lifecycle.has_marks() else ""
+
+    def _keep_unread(self, call: Method, args: Args) -> None:
+        if any(value is not None for value in args):
+            name = getattr(call, "__qualname__", getattr(call, "__name__", "?"))
+            self._unread.setdefault(name, type(args[0]).__name__)
+
+    def _issues_of(self, args: Args, kwargs: Kwargs) -> list[str]:
+        if args and isinstance(args[0], list | tuple | set | frozenset):
+            found = (find_issue_id(one, self.lifecycle.issue_id) for one in args[0])
+            return [one for one in found if one is not None]
+        issue_id = self._issue_of(args, kwargs)
+        return [] if issue_id is None else [issue_id]
+
+    def _issue_of(self, args: Args, kwargs: Kwargs) -> str | None:
+        issue_id = _find_issue(args, kwargs, self.lifecycle.issue_id)
+        self._has_read |= issue_id is not None
+        return issue_id
 
     @contextmanager
-    def _outermost(self, role: str) -> Iterator[bool]:
-        # put_nowait() calls put(), get_nowait() calls get(): the inner call is part of the outer one.
-        active: set[str] = self._active.__dict__.setdefault("roles", set())
-        if role in active:
+    def _outermost(self, role: str, what: str | None) -> Iterator[bool]:
+        # put_nowait() calls put(), dispatch() calls submit(): the inner call is part of the outer one. Not
+        # so if a completion or a process function came between, which may submit the same issue anew.
+        active: set[tuple[str, str | None, int]] = self._active.__dict__.setdefault("calls", set())
+        call = role, what, self._observations.depth
+        if call in active:
             yield False
             return
-        active.add(role)
+        active.add(call)
         try:
             yield True
         finally:
-            active.discard(role)
+            active.discard(call)
 
 
-def _function_id(args: tuple[object, ...], kwargs: dict[str, object], number: int) -> str:
+_ISSUE_PARAMETERS = ("issue_id", "issue", "item", "job_id", "id")
+
+
+def _find_issue(args: Args, kwargs: Kwargs, read: Callable[[object], str | None] | None) -> str | None:
+    if read is None:
+        # What carries an issue's id stands for it, wherever it stands: submit(1, issue, on_complete).
+        for value in (*args, *kwargs.values()):
+            if not isinstance(value, str):
+                issue_id = find_issue_id(value, own_id=False)
+                if issue_id is not None:
+                    return issue_id
+    for name in _ISSUE_PARAMETERS:
+        issue_id = find_issue_id(kwargs.get(name), read)
+        if issue_id is not None:
+            return issue_id
+    for value in (*args[:1], *kwargs.values()):
+        issue_id = find_issue_id(value, read)
+        if issue_id is not None:
+            return issue_id
+    return None
+
+
+def _function_id(args: Args, kwargs: Kwargs, number: int) -> str:
     for value in (*args[1:], *kwargs.values()):
         # A text among a function's arguments may be anything.
         issue_id = None if isinstance(value, str) else find_issue_id(value)
@@ -280,7 +303,7 @@ def _function_id(args: tuple[object, ...], kwargs: dict[str, object], number: in
     return f"{getattr(function, '__name__', type(function).__name__)}#{number}"
 
 
-def _waits(call: Method, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
+def _waits(call: Method, args: Args, kwargs: Kwargs) -> bool:
     try:
         bound = inspect.signature(call).bind(*args, **kwargs)
     except (TypeError, ValueError):
@@ -289,7 +312,7 @@ def _waits(call: Method, args: tuple[object, ...], kwargs: dict[str, object]) ->
     return bound.arguments.get("wait") is True
 
 
-def _claims_idle(answer: object, args: tuple[object, ...], kwargs: dict[str, object]) -> bool:
+def _claims_idle(answer: object, args: Args, kwargs: Kwargs) -> bool:
     if answer is None:
         # join() without a timeout: that it returned is its claim.
         return not args and not kwargs

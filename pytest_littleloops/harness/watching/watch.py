@@ -1,29 +1,31 @@
-"""How a watched object comes to speak: its class is exchanged for a subclass that notes and passes on.
+"""The watcher: which objects speak to a journal, what they keep, and what they get back at the end.
 
-A subclass, and not attributes set on the object, because that also reaches properties such as
-`active_count`, leaves `vars(obj)` and pickling as they were, and keeps `isinstance`. What is noted is in
-`roles`.
+How an object comes to speak is in `exchange`, what is noted when one of its methods is called in `roles`.
 """
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import inspect
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from typing import SupportsIndex
 
 from pytest_littleloops.harness.accounts.journal import Journal
 from pytest_littleloops.harness.watching.completions import ObservedCall
+from pytest_littleloops.harness.watching.exchange import Method, exchange_class
 from pytest_littleloops.harness.watching.futures import observe_born
-from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable, not_understood
+from pytest_littleloops.harness.watching.lifecycle import (
+    Lifecycle,
+    NotWatchable,
+    checked_lifecycle,
+    not_understood,
+)
 from pytest_littleloops.harness.watching.observations import Observations
-from pytest_littleloops.harness.watching.roles import Around, Method, Roles
+from pytest_littleloops.harness.watching.roles import Roles
 
 
 class Watcher:
@@ -41,25 +43,29 @@ class Watcher:
         self._living: dict[int, Callable[[], object]] = {}
         self._roles: list[Roles] = []
 
-    def watch(self, obj: object, lifecycle: Lifecycle | None = None) -> bool:
-        """Watch `obj` and its parts; True if one of them says itself which state an issue is in.
+    def watch(self, obj: object, lifecycle: Lifecycle | None = None) -> None:
+        """Watch `obj` and its parts. Watching an object again changes nothing.
 
-        Watching an object again changes nothing. Raises NotWatchable.
+        Raises NotWatchable, also for another mapping of an object that is watched already.
         """
         __tracebackhide__ = True
         if id(obj) in self._restore:
-            return False
+            if lifecycle is not None:
+                raise NotWatchable(
+                    f"{type(obj).__name__} is watched already; give the mapping when it is watched first"
+                )
+            return
+        if isinstance(obj, type | types.ModuleType):
+            raise NotWatchable(f"watch() takes an object, not the class or module {obj.__name__}")
         is_mapped = lifecycle is not None
         if lifecycle is None:
-            lifecycle = self._describe(obj)
-        parts = [part for name in lifecycle.parts if (part := getattr(obj, name, None)) is not None]
+            lifecycle = checked_lifecycle(obj, self._describe(obj))
         if not lifecycle.is_empty():
             self._observe(obj, lifecycle)
-        has_marks = lifecycle.has_marks()
         unread: NotWatchable | None = not_understood(obj) if lifecycle.is_empty() else None
-        for part in parts:
+        for part in self._parts(obj, lifecycle):
             try:
-                has_marks |= self.watch(part)
+                self.watch(part)
                 unread = None
             except NotWatchable as error:
                 # An orchestrator's `queue` may be anything, unless the user named it.
@@ -68,7 +74,22 @@ class Watcher:
                 unread = unread and error
         if unread is not None:
             raise unread
-        return has_marks
+
+    def _parts(self, obj: object, lifecycle: Lifecycle) -> list[object]:
+        found = []
+        for name in lifecycle.parts:
+            # A property of the user's may raise, or make the part too early.
+            if isinstance(inspect.getattr_static(type(obj), name, None), property):
+                continue
+            part = getattr(obj, name, None)
+            if part is not None:
+                found.append(part)
+        return found
+
+    def is_done(self, number: int) -> bool:
+        """Whether the future of this submission has ended, though its done-callbacks may still run."""
+        future = self._observations.futures.get(number)
+        return future is not None and future.done()
 
     def unresolved(self) -> list[int]:
         """The numbers of the submissions whose future somebody still holds and nobody has ended."""
@@ -95,8 +116,9 @@ class Watcher:
             self._restore.popitem()[1]()
 
     def _observe(self, obj: object, lifecycle: Lifecycle) -> None:
-        before_dispatch = self._adopt_executors if lifecycle.observes_executors else _nothing
-        roles = Roles(type(obj).__name__, lifecycle, self._journal, self._observations, before_dispatch)
+        roles = Roles(
+            len(self._roles) + 1, lifecycle, self._journal, self._observations, self._before_dispatch
+        )
         self._roles.append(roles)
         attributes = getattr(obj, "__dict__", {})
         # A callable attribute is exchanged below; a count that is kept in one is read through a property.
@@ -105,17 +127,28 @@ class Watcher:
             for name, around in roles.members()
             if name not in attributes or not callable(attributes[name])
         ]
-        subclass = _exchange_class(obj, members)
+        give_back = exchange_class(obj, members)
+        self._remember(obj, give_back, (*lifecycle.work, *lifecycle.reports))
+        self._exchange_kept(obj, roles)
+
+    def _exchange_kept(self, obj: object, roles: Roles) -> None:
         # A process function or a completion handed to the constructor is no method, so the attribute is
         # exchanged; what an executor of other processes pickles is still the user's function.
-        replaced: dict[str, object] = {}
+        attributes = getattr(obj, "__dict__", {})
+        lifecycle = roles.lifecycle
         for names, around in ((lifecycle.work, roles.work), (lifecycle.reports, roles.report)):
             for name in names:
                 function = attributes.get(name)
-                if callable(function):
-                    replaced[name] = function
-                    setattr(obj, name, ObservedCall(function, functools.partial(around, obj)))
-        self._remember(obj, subclass, replaced)
+                if function is None or isinstance(function, ObservedCall):
+                    continue
+                if callable(function) and not inspect.iscoroutinefunction(function):
+                    attributes[name] = ObservedCall(function, functools.partial(around, None))
+
+    def _before_dispatch(self, obj: object, roles: Roles) -> None:
+        # What the user set since the object was watched is looked at now.
+        self._exchange_kept(obj, roles)
+        if roles.lifecycle.observes_executors:
+            self._adopt_executors(obj)
 
     def _adopt_executors(self, pool: object) -> None:
         # A pool adds its own done-callbacks before submit returns, so whoever wants to see what they do
@@ -123,7 +156,7 @@ class Watcher:
         for value in list(getattr(pool, "__dict__", {}).values()):
             if isinstance(value, Executor) and id(value) not in self._restore:
                 with suppress(NotWatchable):
-                    self._remember(value, _exchange_class(value, [("submit", self._born)]), {})
+                    self._remember(value, exchange_class(value, [("submit", self._born)]), ())
 
     def _born(
         self, obj: object, call: Method, args: tuple[object, ...], kwargs: dict[str, object]
@@ -134,10 +167,10 @@ class Watcher:
             observe_born(self._observations, future)
         return future
 
-    def _remember(self, obj: object, subclass: type, replaced: dict[str, object]) -> None:
+    def _remember(
+        self, obj: object, give_back: Callable[[object], None], exchanged: tuple[str, ...]
+    ) -> None:
         key = id(obj)
-        original = subclass.__base__
-        assert original is not None
         find: Callable[[], object]
         try:
             # A later object may get the address of a collected one.
@@ -147,10 +180,12 @@ class Watcher:
 
         def restore() -> None:
             living = find()
-            if type(living) is subclass:
-                object.__setattr__(living, "__class__", original)
-                for name, function in replaced.items():
-                    setattr(living, name, function)
+            give_back(living)
+            attributes = getattr(living, "__dict__", {})
+            for name in exchanged:
+                # Not what the user has put there since.
+                if isinstance(attributes.get(name), ObservedCall):
+                    attributes[name] = attributes[name].function
 
         self._living[key] = find
         self._restore[key] = restore
@@ -158,90 +193,6 @@ class Watcher:
     def _forget(self, key: int) -> None:
         self._living.pop(key, None)
         self._restore.pop(key, None)
-
-
-def _exchange_class(obj: object, members: Iterable[tuple[str, Around]]) -> type:
-    original = type(obj)
-    made: list[type] = []
-    namespace: dict[str, object] = {
-        "__slots__": (),
-        "__module__": original.__module__,
-        "__qualname__": original.__qualname__,
-        "__doc__": original.__doc__,
-        "__reduce_ex__": _reduce_as_original,
-    }
-    for name, around in members:
-        if inspect.iscoroutinefunction(getattr(original, name, None)):
-            raise NotWatchable(
-                f"watch() cannot observe {original.__name__}: its {name}() is a coroutine function\n"
-                "  asyncio is not watched; tell the ledger by hand:\n"
-                '    ledger.record("BUG-1", "completed")'
-            )
-        namespace[name] = _surrounded(original, name, around, made)
-    try:
-        subclass = types.new_class(original.__name__, (original,), exec_body=_filler(namespace))
-        made.append(subclass)
-        # Not by an assignment, which a frozen dataclass refuses.
-        object.__setattr__(obj, "__class__", subclass)
-    except TypeError as error:
-        raise NotWatchable(
-            f"watch() cannot observe {original.__name__}: {error}\n"
-            "  wrap it in a class of your own, or tell the ledger by hand:\n"
-            '    ledger.record("BUG-1", "completed")'
-        ) from error
-    return subclass
-
-
-def _surrounded(original: type, name: str, around: Around, made: list[type]) -> object:
-    # `made` holds the subclass once it exists: super() needs it to find the original member.
-    static = inspect.getattr_static(original, name, None)
-    if isinstance(static, property | functools.cached_property):
-
-        def read(self: object) -> object:
-            return around(self, functools.partial(getattr, super(made[0], self), name), (), {})
-
-        return property(read, getattr(static, "fset", None))
-    if not callable(getattr(original, name, None)):
-
-        def read_stored(self: object) -> object:
-            return around(self, functools.partial(self.__dict__.get, name, static), (), {})
-
-        def write_stored(self: object, value: object) -> None:
-            self.__dict__[name] = value
-
-        return property(read_stored, write_stored)
-
-    def method(self: object, *args: object, **kwargs: object) -> object:
-        __tracebackhide__ = True
-        if not isinstance(self, made[0]):
-            # A bound method that somebody kept from the time when the object was watched.
-            return getattr(self, name)(*args, **kwargs)
-        return around(self, getattr(super(made[0], self), name), args, kwargs)
-
-    return functools.update_wrapper(method, getattr(original, name))
-
-
-def _reduce_as_original(self: object, protocol: SupportsIndex) -> str | tuple[object, ...]:
-    # Pickled as what it was: the subclass cannot be imported on the other side.
-    subclass, original = type(self), type(self).__base__
-    assert original is not None
-    self.__class__ = original
-    try:
-        reduced = self.__reduce_ex__(protocol)
-    finally:
-        self.__class__ = subclass
-    if isinstance(reduced, tuple) and reduced[0] is copyreg.__newobj__:  # type: ignore[attr-defined]
-        # pickle compares the first argument of this one with the class of the object.
-        return (_new, *reduced[1:])
-    return reduced
-
-
-def _new(cls: type, *args: object) -> object:
-    return cls.__new__(cls, *args)
-
-
-def _filler(namespace: dict[str, object]) -> Callable[[dict[str, object]], None]:
-    return lambda space: space.update(namespace)
 
 
 def _itself(obj: object) -> object:
@@ -252,7 +203,3 @@ def _elements(value: object) -> tuple[object, ...]:
     if isinstance(value, dict):
         value = list(value.values())
     return tuple(value) if isinstance(value, list | set | tuple | frozenset) else ()
-
-
-def _nothing(obj: object) -> None:
-    pass
