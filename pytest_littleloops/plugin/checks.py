@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from _pytest._code.code import ExceptionChainRepr, ExceptionRepr, ReprFileLocation
 
+from pytest_littleloops.harness.accounts.liveness import threads_within
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
 from pytest_littleloops.harness.watching.adapters import ADAPTERS
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
@@ -136,10 +137,4 @@ def _threads_of_wider_fixtures(item: pytest.Item) -> Iterator[threading.Thread]:
         for definition in manager.getfixturedefs(name, item) or ():
             if definition.scope == "function" or definition.cached_result is None:
                 continue
-            value = definition.cached_result[0]
-            for holder in (value, *getattr(value, "__dict__", {}).values()):
-                threads = getattr(holder, "_threads", ())
-                if isinstance(threads, set | list | tuple):
-                    yield from (one for one in threads if isinstance(one, threading.Thread))
-                elif isinstance(holder, threading.Thread):
-                    yield holder
+            yield from threads_within(definition.cached_result[0], 5)

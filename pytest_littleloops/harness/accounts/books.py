@@ -149,6 +149,8 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             account = self.accounts[entry.issue_id] = Account(entry.issue_id, "in_progress")
+        # What dispatches an issue is no process function, whatever it is called.
+        account.leave_work(entry.thread)
         submission = Submission(entry.submission, entry.issue_id, entry.detail, entry.source)
         self.submissions[entry.submission] = submission
         if account.submissions is None:

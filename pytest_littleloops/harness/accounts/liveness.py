@@ -75,3 +75,25 @@ def _rests(frame: FrameType | None) -> bool:
         return False
     code = frame.f_code
     return any(code.co_name == name and code.co_filename.endswith(file) for file, name in _RESTING)
+
+
+def threads_within(holder: object, depth: int) -> set[threading.Thread]:
+    """The threads that an object keeps: itself one, in attributes or collections, `depth` steps deep."""
+    if isinstance(holder, threading.Thread):
+        return {holder}
+    if depth == 0 or isinstance(holder, str | bytes | type):
+        return set()
+    if isinstance(holder, dict):
+        held = list(holder.values())
+    elif isinstance(holder, list | tuple | set | frozenset):
+        held = list(holder)
+    else:
+        held = list(getattr(holder, "__dict__", {}).values())
+    # A thousand queued items are not looked through one by one.
+    found: set[threading.Thread] = set()
+    for one in held[:_LOOKED_AT]:
+        found |= threads_within(one, depth - 1)
+    return found
+
+
+_LOOKED_AT = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class Observations:
         self.raised: set[int] = set()
         """The submissions whose completion has raised."""
         self._settled: set[int] = set()
+        self._early: Counter[str] = Counter()
+        """Completions that came for an issue before its `submit` returned."""
         self._numbers = itertools.count(1)
         self._acceptances = itertools.count(1)
         self._local = threading.local()
@@ -52,6 +55,9 @@ class Observations:
 
     def accept(self, number: int, issue_id: str, pool: object) -> None:
         """Note that a completion is owed from now on, unless it came before `submit` returned."""
+        if self._early[issue_id] > 0:
+            self._early[issue_id] -= 1
+            return
         accepted = next(self._acceptances)
         self.owed[number] = Owed(issue_id, id(pool), accepted)
         self.accepted = max(self.accepted, accepted)
@@ -70,6 +76,7 @@ class Observations:
             if owed.issue_id == issue_id:
                 self.settle(number)
                 return
+        self._early[issue_id] += 1
 
     def claimed_idle(self, pool: object, before: int, claim: str) -> None:
         """Note each completion that `pool` owed all through a call that claimed that nothing is owed.

@@ -162,14 +162,13 @@ class Roles:
     def _dispatched(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
         observations, lifecycle = self._observations, self.lifecycle
-        if lifecycle.takes_function:
+        number = 0
+        issue_id = None if lifecycle.takes_function else self._issue_of(args, kwargs)
+        if issue_id is None and args:
+            # Work without an id is an issue of its own; what is given nothing, orchestrator.dispatch(),
+            # is given no work.
             number = observations.next_number()
-            issue_id: str | None = _function_id(args, kwargs, number)
-        else:
-            issue_id = self._issue_of(args, kwargs)
-            if issue_id is None:
-                self._keep_unread(call, args)
-            number = 0
+            issue_id = _function_id(args, kwargs, number)
         with self._outermost("dispatched", issue_id) as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
@@ -180,7 +179,8 @@ class Roles:
                     observations, number, issue_id, lifecycle, call, (args, kwargs)
                 )
                 # Work that goes to a pool which keeps its completion is owed that one.
-                kept = (name for name in lifecycle.reports if callable(getattr(obj, name, None)))
+                attributes = getattr(obj, "__dict__", {})
+                kept = (name for name in lifecycle.reports if callable(attributes.get(name)))
                 completion = completion or next(kept, None)
                 self._before_dispatch(obj, self)
             self._note(Kind.SUBMITTED, issue_id, number, detail=completion or "")

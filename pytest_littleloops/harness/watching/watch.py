@@ -15,6 +15,7 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 
 from pytest_littleloops.harness.accounts.journal import Journal
+from pytest_littleloops.harness.accounts.liveness import threads_within
 from pytest_littleloops.harness.watching.completions import ObservedCall
 from pytest_littleloops.harness.watching.exchange import Method, exchange_class
 from pytest_littleloops.harness.watching.futures import observe_born
@@ -100,10 +101,8 @@ class Watcher:
         """The threads that watched objects keep: in attributes, in collections, in their executors."""
         found: set[threading.Thread] = set()
         for find in list(self._living.values()):
-            for value in list(getattr(find(), "__dict__", {}).values()):
-                held = (value, *_elements(value), *_elements(getattr(value, "threads", ())))
-                held += _elements(getattr(value, "_threads", ()))
-                found |= {one for one in held if isinstance(one, threading.Thread)}
+            # The pool, its executor, the executor's set of threads.
+            found |= threads_within(find(), 3)
         return found
 
     def unreadable(self) -> list[str]:
@@ -197,9 +196,3 @@ class Watcher:
 
 def _itself(obj: object) -> object:
     return obj
-
-
-def _elements(value: object) -> tuple[object, ...]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return tuple(value) if isinstance(value, list | set | tuple | frozenset) else ()
