@@ -590,3 +590,215 @@ def test_work_that_raises_in_a_thread_of_the_pools_own(books: Ledger) -> None:
     pool.close()
     assert codes(books) == [("LL102", "BUG-1")]
     assert books.violations()[0].note == "the work on it raised; print was never called"
+
+
+def test_a_completion_that_submits_to_its_own_pool(books: Ledger) -> None:
+    """Inline, so one submission is inside the other; the second one is lost, and seen."""
+
+    class InlinePool:
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            if issue.issue_id != "BUG-2":
+                on_complete(succeed(issue))
+
+    pool = books.watch(InlinePool())
+    pool.submit(Issue("BUG-1"), lambda result: pool.submit(Issue("BUG-2"), print))
+    assert [finding.issue_id for finding in books.violations()] == ["BUG-2"]
+
+
+def test_a_completion_that_retries_its_own_issue(books: Ledger) -> None:
+    """The same id anew, from inside its completion: two submissions, both complete."""
+
+    class InlinePool:
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            on_complete(succeed(issue))
+
+    pool = books.watch(InlinePool())
+    issue = Issue("BUG-1")
+    pool.submit(issue, lambda result: pool.submit(issue, lambda result: None))
+    assert codes(books) == []
+    assert [step.what for step in books.timeline("BUG-1").steps].count("submitted") == 2
+
+
+def test_an_executor_that_is_a_pool(books: Ledger) -> None:
+    """A subclass whose own `submit` takes an issue and a completion owes that completion."""
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, issue: Issue, on_complete: Callable[..., object]) -> Future[object]:  # type: ignore[override]
+            return super().submit(refuse, issue)
+
+    with books.watch(Pool(1)) as pool:
+        pool.submit(Issue("BUG-1"), print)
+    assert codes(books) == [("LL102", "BUG-1")]
+
+
+def test_the_future_that_was_returned_decides(books: Ledger) -> None:
+    """The executor's own was cancelled; the pool's stays pending, and its issue is not ended by that."""
+
+    class OuterPool:
+        def __init__(self) -> None:
+            self._executor = ThreadPoolExecutor(1)
+
+        def submit(self, issue: Issue) -> Future[object]:
+            self._executor.submit(succeed, issue)
+            return Future()
+
+    pool = books.watch(OuterPool())
+    future = pool.submit(Issue("BUG-1"))
+    pool._executor.shutdown()
+    assert [finding.issue_id for finding in books.violations()] == ["BUG-1"]
+    future.set_result(None)
+    assert codes(books) == []
+
+
+def test_slots_are_read_and_written_through(books: Ledger) -> None:
+    """A count and a process function that live in slots keep their values."""
+
+    class Slotted:
+        __slots__ = ("active_count", "process")
+
+        def __init__(self) -> None:
+            self.active_count = 3
+            self.process = succeed
+
+        def submit(self, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            self.active_count += 1
+            on_complete(self.process(issue))
+
+    pool = books.watch(Slotted())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    assert pool.active_count == 4
+    assert codes(books) == []
+
+
+def test_success_and_error_are_one_completion(books: Ledger) -> None:
+    """Of two callbacks one is called, and it does not matter which."""
+
+    class EitherPool:
+        def submit(
+            self, issue: Issue, on_success: Callable[..., object], on_error: Callable[..., object]
+        ) -> None:
+            (on_error if issue.issue_id == "BUG-2" else on_success)(issue)
+
+    pool = books.watch(EitherPool())
+    pool.submit(Issue("BUG-1"), lambda issue: None, lambda issue: None)
+    pool.submit(Issue("BUG-2"), on_success=lambda issue: None, on_error=lambda issue: None)
+    assert codes(books) == []
+
+
+def test_of_several_callables_none_is_guessed(books: Ledger) -> None:
+    """A progress callback is no completion; here the future decides."""
+
+    class ChattyPool:
+        def submit(
+            self, issue: Issue, progress: Callable[..., object], key: Callable[..., object]
+        ) -> Future[object]:
+            progress(issue)
+            progress(issue)
+            return future_of(lambda future: future.set_result(None))
+
+    pool = books.watch(ChattyPool())
+    pool.submit(Issue("BUG-1"), lambda issue: None, len)
+    assert codes(books) == []
+
+
+def test_the_issue_need_not_come_first(books: Ledger) -> None:
+    """What carries an id is the issue, wherever it stands; a name helps where it is text."""
+
+    class PriorityPool:
+        def submit(self, lane: str, issue: Issue, on_complete: Callable[[WorkerResult], object]) -> None:
+            on_complete(succeed(issue))
+
+        def mark_failed(self, reason: str, issue_id: str) -> None:
+            """Mark an issue."""
+
+    pool = books.watch(PriorityPool())
+    pool.submit("fast", Issue("BUG-1"), lambda result: None)
+    pool.mark_failed(reason="none", issue_id="BUG-1")
+    assert books.states() == {"BUG-1": "failed"}
+
+
+def test_a_mark_for_many_marks_each(books: Ledger) -> None:
+    """A list of ids is as many marks."""
+
+    class BatchQueue(ListQueue):
+        def mark_done(self, ids: list[str]) -> None:
+            """Mark several."""
+
+    waiting = books.watch(BatchQueue())
+    for name in ("BUG-1", "BUG-2"):
+        waiting.add(Issue(name))
+        waiting.get()
+    waiting.mark_done(["BUG-1", "BUG-2"])
+    assert codes(books) == []
+
+
+def test_a_future_is_read_before_its_callbacks_ran(books: Ledger) -> None:
+    """Who waits for a future wakes before its done-callbacks run; the issue has ended all the same."""
+    callbacks_may_run = threading.Event()
+
+    class SlowCallbacks(Future[object]):
+        def _invoke_callbacks(self) -> None:
+            callbacks_may_run.wait(10)
+            super()._invoke_callbacks()  # type: ignore[misc]
+
+    class SlowExecutor(Executor):
+        def submit(self, fn: Callable[..., object], /, *args: object, **kwargs: object) -> Future[object]:  # type: ignore[override]
+            future = SlowCallbacks()
+            self.thread = threading.Thread(target=future.set_result, args=(fn(*args),))
+            self.thread.start()
+            return future
+
+    executor = books.watch(SlowExecutor())
+    assert executor.submit(square, 3).result(10) == 9
+    assert codes(books) == []
+    callbacks_may_run.set()
+    executor.thread.join(10)
+
+
+def test_a_kept_completion_pays_what_is_owed(books: Ledger) -> None:
+    """It is bound to no submission: a pool that says it is idle afterwards says the truth."""
+
+    class KeepingPool:
+        def __init__(self, on_complete: Callable[[WorkerResult], object]) -> None:
+            self.on_complete = on_complete
+            self.active_count = 0
+
+        def submit(self, issue: Issue) -> None:
+            self.on_complete(succeed(issue))
+
+    pool = books.watch(KeepingPool(lambda result: None))
+    pool.submit(Issue("BUG-1"))
+    assert pool.active_count == 0
+    assert codes(books) == []
+
+
+@pytest.mark.parametrize("thing", [ListQueue, threading], ids=["class", "module"])
+def test_a_class_or_a_module_is_not_watched(books: Ledger, thing: object) -> None:
+    """Nothing of it would be seen."""
+    with pytest.raises(NotWatchable, match=r"watch\(\) takes an object, not the class or module "):
+        books.watch(thing)
+
+
+def test_another_mapping_of_what_is_watched_is_an_error(books: Ledger) -> None:
+    """It would change nothing, and be believed."""
+    waiting = books.watch(ListQueue())
+    with pytest.raises(NotWatchable, match="ListQueue is watched already"):
+        books.watch(waiting, completed="mark_failed")
+
+
+def test_a_plugins_lifecycle_is_checked() -> None:
+    """A typo in it is an error; a single name is taken for what it means."""
+    with pytest.raises(NotWatchable, match="says dispatched='sumbit', which it does not have"):
+        Ledger(describe=lambda obj: Lifecycle(dispatched=("sumbit",))).watch(ListQueue())
+    ledger = Ledger(describe=lambda obj: Lifecycle(submitted="add"))  # type: ignore[arg-type]
+    ledger.watch(ListQueue()).add(Issue("BUG-1"))
+    assert codes(ledger) == [("LL101", "BUG-1")]
+
+
+def test_the_shutdown_of_another_pool_drops_nothing(books: Ledger) -> None:
+    """Each watched object has its own."""
+    waiting, pool = books.watch(ListQueue()), books.watch(SwallowingPool())
+    waiting.add(Issue("BUG-1"))
+    waiting.get()
+    pool.shutdown()
+    assert codes(books) == [("LL101", "BUG-1")]

@@ -55,8 +55,6 @@ def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
         return _in_flight(account, "its completion has not returned")
     if account.submissions:
         return _lost("LL101", account, "the work on it ended, and nobody marked it")
-    if books.shutdowns and account.state == "in_progress" and liveness.is_deserted:
-        return _lost("LL105", account, "it was in progress at the shutdown, and nobody is left to end it")
     if account.state == "queued":
         return _lost("LL101", account, "it is still queued, and nobody took it")
     return _lost("LL101", account, "it was taken out of the queue and never marked")
@@ -96,6 +94,9 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         return _in_flight(account, f"{liveness.busy[0].name} is still at work")
     if submission.source in books.shutdowns:
         return _lost("LL105", account, "the pool was shut down, and nobody is at work on it")
+    if submission.has_future and not completion and not liveness.is_deserted:
+        # A worker that was woken just now rests still; an executor that is not shut down runs its queue.
+        return _in_flight(account, "it waits for a worker")
     if liveness.is_deserted and submission.has_future:
         return _lost("LL106", account, "no worker thread is left that could run it")
     return _lost("LL101", account, "nobody is at work, and nothing more was heard of it")

@@ -24,7 +24,7 @@ def observe_born(observations: Observations, future: Future[object]) -> None:
     """Observe a future that an executor made while a submission was being dispatched."""
     if observations.dispatch is not None:
         number, issue_id = observations.dispatch
-        observations.born[number] = id(future)
+        observations.born[number] = future
         _observe(observations, future, number, issue_id)
 
 

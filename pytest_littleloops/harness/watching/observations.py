@@ -35,8 +35,8 @@ class Observations:
         self.journal = journal
         self.owed: dict[int, Owed] = {}
         self.futures: weakref.WeakValueDictionary[int, Future[object]] = weakref.WeakValueDictionary()
-        self.born: dict[int, int] = {}
-        """The `id` of the future that an executor made for each submission."""
+        self.born: dict[int, Future[object]] = {}
+        """The future that an executor made for each submission, until `submit` returns."""
         self.returned: dict[int, int] = {}
         """The `id` of the future that each submission returned."""
         self.accepted = 0

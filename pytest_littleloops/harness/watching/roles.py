@@ -194,9 +194,10 @@ class Roles:
                 observations.accept(number, issue_id, obj)
             detail = ""
             if isinstance(returned, Future):
-                is_born = observations.born.get(number) == id(returned)
+                is_outer = observations.born.get(number, returned) is not returned
                 observe_returned(observations, returned, number, issue_id)
-                detail = "future" if is_born or number not in observations.born else "outer future"
+                detail = "outer future" if is_outer else "future"
+            observations.born.pop(number, None)
             self._note(Kind.ACCEPTED, issue_id, number, detail=detail)
             return returned
 

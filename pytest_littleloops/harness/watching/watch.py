@@ -71,6 +71,7 @@ class Watcher:
             except NotWatchable as error:
                 # An orchestrator's `queue` may be anything, unless the user named it.
                 if is_mapped:
+                    self._restore.pop(id(obj), _nothing)()
                     raise
                 unread = unread and error
         if unread is not None:
@@ -196,3 +197,7 @@ class Watcher:
 
 def _itself(obj: object) -> object:
     return obj
+
+
+def _nothing() -> None:
+    pass
