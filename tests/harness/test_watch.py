@@ -802,3 +802,32 @@ def test_the_shutdown_of_another_pool_drops_nothing(books: Ledger) -> None:
     waiting.get()
     pool.shutdown()
     assert codes(books) == [("LL101", "BUG-1")]
+
+
+def test_an_orchestrator_may_keep_its_parts_to_itself(books: Ledger) -> None:
+    """What offers nothing of its own is watched by what it has."""
+
+    class Boss:
+        def __init__(self) -> None:
+            self._queue = ListQueue()
+
+    boss = books.watch(Boss())
+    boss._queue.add(Issue("BUG-1"))
+    assert codes(books) == [("LL101", "BUG-1")]
+
+
+def test_an_issue_that_refuses_to_be_asked_disturbs_nobody(books: Ledger) -> None:
+    """What it raises is not for the submitter to see."""
+
+    class Strict:
+        def __getattr__(self, name: str) -> object:
+            raise KeyError(name)
+
+    class InlinePool:
+        def submit(self, issue: object, on_complete: Callable[..., object]) -> None:
+            on_complete(issue)
+
+    pool = books.watch(InlinePool())
+    pool.submit(Strict(), lambda issue: None)
+    assert books.states() == {"Strict#1": "completed"}
+    assert codes(books) == []

@@ -210,4 +210,4 @@ def function_name(function: object) -> str:
     """What to call a callable in a message: its name, that of what a partial wraps, or its type's."""
     while isinstance(function, functools.partial):
         function = function.func
-    return str(getattr(function, "__name__", type(function).__name__))
+    return str(_attribute(function, "__name__", type(function).__name__))

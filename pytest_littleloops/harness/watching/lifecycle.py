@@ -107,7 +107,12 @@ def usual_lifecycle(obj: object) -> Lifecycle:
     found: dict[str, Any] = {
         role: tuple(name for name in names if _has(obj, name)) for role, names in USUAL_NAMES.items()
     }
-    return Lifecycle(**found)
+    lifecycle = Lifecycle(**found)
+    if lifecycle.is_empty():
+        # An orchestrator, if anything: it may keep its parts to itself.
+        private = tuple(name for name in ("_queue", "_pool", "_worker_pool") if _has(obj, name))
+        return dataclasses.replace(lifecycle, parts=lifecycle.parts + private)
+    return lifecycle
 
 
 def mapped_lifecycle(

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
-from pytest_littleloops.harness.watching.completions import complete, observe_completion
+from pytest_littleloops.harness.watching.completions import complete, function_name, observe_completion
 from pytest_littleloops.harness.watching.exchange import Around, Method
 from pytest_littleloops.harness.watching.futures import observe_returned
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
@@ -301,7 +301,7 @@ def _function_id(args: Args, kwargs: Kwargs, number: int) -> str:
         if issue_id is not None:
             return issue_id
     function = args[0] if args else kwargs.get("fn")
-    return f"{getattr(function, '__name__', type(function).__name__)}#{number}"
+    return f"{function_name(function)}#{number}"
 
 
 def _waits(call: Method, args: Args, kwargs: Kwargs) -> bool:
