@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_littleloops.harness.watching.lifecycle import USUAL_NAMES, Lifecycle
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
@@ -92,3 +94,12 @@ def test_the_twenty_lines_are_caught_and_the_reference_is_not(pytester: pytest.P
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["LL102 completion-skipped: BUG-102, BUG-104 (2 of 4 issues) *"])
+
+
+def test_the_guide_lists_the_usual_names() -> None:
+    """All of them, role by role."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", GUIDE, re.MULTILINE))
+    for role, names in {**USUAL_NAMES, "completion": Lifecycle().completion}.items():
+        listed = set(re.findall(r"\w+", rows[role]))
+        plain = {name for name in names if not (role == "work" and name.startswith("_"))}
+        assert plain <= listed, role
