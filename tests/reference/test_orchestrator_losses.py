@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_littleloops.reference import orchestrator as orchestrator_module
 from pytest_littleloops.reference.model import IllegalTransition, Issue, WorkerResult
 from pytest_littleloops.reference.orchestrator import ExitCode, Orchestrator
 from pytest_littleloops.reference.pool import WorkerPool
@@ -293,3 +294,13 @@ def test_a_second_attempt_is_not_failed_by_the_first() -> None:
         assert orchestrator.run() == 0
     assert attempts == ["BUG-1", "BUG-1"]
     assert waiting.state_of("BUG-1") == "completed"
+
+
+def test_the_end_of_a_flight_that_is_over_marks_nothing() -> None:
+    """Its issue may be on its way anew, or have another end."""
+    waiting = IssueQueue()
+    waiting.add(Issue("BUG-1"))
+    waiting.get()
+    orchestrator = Orchestrator(waiting, WorkerPool(lambda issue: WorkerResult("BUG-1", True, "", Path())))
+    orchestrator._end(orchestrator_module._Flight(Issue("BUG-1")), waiting.mark_failed)
+    assert waiting.state_of("BUG-1") == "in_progress"

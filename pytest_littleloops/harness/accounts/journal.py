@@ -16,6 +16,8 @@ from enum import StrEnum
 from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
 
+import pytest_littleloops
+
 
 class Kind(StrEnum):
     """What an entry says. The values are the words that `Ledger.record` takes."""
@@ -159,7 +161,7 @@ class Journal:
 _INTERNAL_FOLDERS = tuple(
     os.path.realpath(folder) + os.sep
     for folder in (
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        os.path.dirname(str(pytest_littleloops.__file__)),
         sysconfig.get_path("stdlib"),
     )
 )
