@@ -13,10 +13,9 @@ import sys
 import sysconfig
 import threading
 from enum import StrEnum
+from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 from typing import NamedTuple
-
-import pytest_littleloops
 
 
 class Kind(StrEnum):
@@ -161,7 +160,8 @@ class Journal:
 _INTERNAL_FOLDERS = tuple(
     os.path.realpath(folder) + os.sep
     for folder in (
-        os.path.dirname(str(pytest_littleloops.__file__)),
+        # This package, from three floors below.
+        str(Path(__file__).parents[2]),
         sysconfig.get_path("stdlib"),
     )
 )
