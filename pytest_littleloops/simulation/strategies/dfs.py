@@ -1,0 +1,63 @@
+"""Depth first: every schedule with at most so many preemptions, one after the other.
+
+It proves where it finishes, and says nothing of the rest where it does not: without a reduction it visits
+each order of independent steps by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_littleloops.simulation.world import Chooser, Task, World
+
+
+@dataclass(slots=True)
+class _Node:
+    order: list[int]
+    """Indices of options, the running task's first: the ones behind it are preemptions."""
+    position: int
+    costs_preemption: bool
+
+
+class DepthFirst:
+    """All schedules, or with `preemptions` those that take a task its turn at most so often."""
+
+    def __init__(self, preemptions: int | None) -> None:
+        self._preemptions = preemptions
+        self._path: list[_Node] = []
+        self._is_finished = False
+
+    def chooser(self, number: int) -> Chooser | None:
+        """The next path; None after the last one."""
+        return None if self._is_finished else _Descent(self._path, self._preemptions)
+
+    def learn(self, world: World) -> None:
+        """Go back to the deepest choice that has an alternative left."""
+        while self._path:
+            node = self._path[-1]
+            node.position += 1
+            if node.position < len(node.order):
+                return
+            self._path.pop()
+        self._is_finished = True
+
+
+class _Descent:
+    def __init__(self, path: list[_Node], preemptions: int | None) -> None:
+        self._path = path
+        self._left = preemptions
+        self._depth = 0
+
+    def choose(self, world: World, options: list[Task]) -> int:
+        if self._depth == len(self._path):
+            running = next((i for i, task in enumerate(options) if task is world.current), None)
+            others = [i for i in range(len(options)) if i != running]
+            order = others if running is None else [running, *others]
+            if running is not None and self._left is not None and self._left <= 0:
+                order = [running]
+            self._path.append(_Node(order, 0, running is not None))
+        node = self._path[self._depth]
+        self._depth += 1
+        if node.costs_preemption and node.position > 0 and self._left is not None:
+            self._left -= 1
+        return node.order[node.position]

@@ -1,0 +1,364 @@
+"""The world of one schedule: tasks, whose turn it is, and a clock that nobody waits for.
+
+Tasks are threads of which exactly one runs at a time. Before each operation that another task could notice,
+the running task announces what it wants (`point`); the next task is chosen right there, in the running one,
+so that nothing is paid unless the task changes. Only then a baton is handed from thread to thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pytest_littleloops.simulation import carriers, real
+from pytest_littleloops.simulation.failures import (
+    Deadlock,
+    NoProgress,
+    SimulationFailure,
+    StepLimit,
+    TaskKilled,
+    Uncontrolled,
+)
+
+_MANY_JUMPS = 10
+"""So many times in the second half of its steps only the clock could go on: a run makes no progress."""
+
+_KILLS = 200
+"""How often a task may be told that its world has ended before it is left where it is."""
+
+
+READ_CLOCK = "read the clock"
+
+
+class Wanted(Protocol):
+    """What a task waits for: anything that is held or not."""
+
+    held: bool
+
+
+class Chooser(Protocol):
+    """Decides which of several possible steps comes next."""
+
+    def choose(self, world: World, options: list[Task]) -> int:
+        """The index of the option that comes next; there are at least two."""
+        ...
+
+
+class Task:
+    """One thread of the scenario, from the moment it was started."""
+
+    __slots__ = (
+        "carrier",
+        "created",
+        "deadline",
+        "is_daemon",
+        "is_finished",
+        "is_timed_out",
+        "kills",
+        "name",
+        "number",
+        "operation",
+        "reads",
+        "run",
+        "wants",
+    )
+
+    def __init__(self, number: int, name: str, run: Callable[[], None], is_daemon: bool) -> None:
+        self.number = number
+        self.name = name
+        self.run = run
+        self.is_daemon = is_daemon
+        self.carrier = carriers.take()
+        self.is_finished = False
+        self.wants: Wanted | None = None
+        self.deadline: float | None = None
+        self.is_timed_out = False
+        self.operation = "start"
+        self.created = 0
+        self.reads = 0
+        self.kills = 0
+
+
+class World:
+    """One execution of a scenario under one chooser."""
+
+    def __init__(
+        self, chooser: Chooser, *, max_steps: int = 20_000, early_timeouts: int = 2, patience: float = 10.0
+    ) -> None:
+        self.chooser = chooser
+        self.max_steps = max_steps
+        self.patience = patience
+        self.early_timeouts = early_timeouts
+        self.tasks: list[Task] = []
+        self.live: list[Task] = []
+        self.current: Task | None = None
+        self.clock = 1_000.0
+        self.steps = 0
+        self.switches = 0
+        self.choices: list[int] = []
+        self.jumps: deque[int] = deque(maxlen=_MANY_JUMPS)
+        """The last steps at which nothing could go on but the clock."""
+        self.failure: BaseException | None = None
+        self.abandoned: list[str] = []
+        self.is_ending = False
+        self._is_unwinding = False
+        self.is_over = False
+        self._ended = real.allocate_lock()
+        self._ended.acquire()
+        self._acknowledged = real.allocate_lock()
+        self._acknowledged.acquire()
+
+    # -- for the explorer's thread
+
+    def execute(self, name: str, run: Callable[[], None]) -> None:
+        """Run the root task, and all that it starts, to the end; then unwind what is left."""
+        root = self.spawn(name, run, is_daemon=False)
+        self.current = root
+        root.carrier.baton.release()
+        is_stuck = not self._watch()
+        self.is_ending = self._is_unwinding = True
+        self._unwind(self.current if is_stuck else None)
+        self.is_over = True
+        self.current = None
+        # Objects of this world live on as long as somebody holds them; its tasks have nothing more to say.
+        self.tasks.clear()
+        self.live.clear()
+
+    def _watch(self) -> bool:
+        steps = -1
+        while not self._ended.acquire(timeout=self.patience):
+            if steps != self.steps:
+                steps = self.steps
+                continue
+            self.failure = Uncontrolled(
+                f"LL502 uncontrolled: {self._current_name()} reached no point of the engine for "
+                f"{self.patience:g} s of real time\n{self.stacks()}\n"
+                "  next: replace what blocks there, or give it a timeout; nothing is certified"
+            )
+            return False
+        return True
+
+    def _unwind(self, stuck: Task | None) -> None:
+        # The stuck task first: it is the one that runs.
+        for task in sorted(self.live, key=lambda task: task is not stuck):
+            self.current = task
+            if task is stuck:
+                _raise_in(task.carrier.ident, TaskKilled)
+            else:
+                task.carrier.baton.release()
+            if not self._acknowledged.acquire(timeout=1.0):
+                # It blocks where nothing reaches it: its thread is a daemon, and is left behind.
+                self.abandoned.append(task.name)
+                self._acknowledged = real.allocate_lock()
+                self._acknowledged.acquire()
+
+    # -- for the tasks
+
+    def spawn(self, name: str, run: Callable[[], None], *, is_daemon: bool) -> Task:
+        """A new task, which may be chosen from now on."""
+        task = Task(len(self.tasks), name, run, is_daemon)
+        task.carrier.job = lambda: self._carry(task)
+        self.tasks.append(task)
+        self.live.append(task)
+        return task
+
+    def point(self, operation: str, wants: Wanted | None = None, deadline: float | None = None) -> bool:
+        """Announce an operation, and return when this task may do it; False if its time ran out first.
+
+        With `wants` it may do it once that is not held; with `deadline` also when the clock gets there.
+        """
+        task = self.current
+        assert task is not None
+        if task.carrier.ident != real.get_ident():
+            self._refuse_stranger(operation)
+        if self.is_ending:
+            self._kill(task)
+        if operation != READ_CLOCK:
+            task.reads = 0
+        self.steps += 1
+        if self.steps > self.max_steps:
+            raise self._end_with(self._out_of_steps())
+        task.operation = operation
+        task.wants = wants
+        task.deadline = deadline
+        task.is_timed_out = False
+        chosen = self._next()
+        if chosen is not task:
+            if chosen is None:
+                raise self._end_with(self._deadlock())
+            self._hand_over(task, chosen)
+        task.wants = task.deadline = None
+        return not task.is_timed_out
+
+    def read_clock(self) -> float:
+        """The virtual time. A task that does nothing but read it sees it run, faster and faster."""
+        task = self.current
+        assert task is not None
+        self.point(READ_CLOCK)
+        task.reads += 1
+        self.clock += 1e-6 * 2 ** min(task.reads, 40)
+        return self.clock
+
+    def new_name(self) -> tuple[int, int]:
+        """A name for an object, the same in every execution: who created it, as the how-many-eth."""
+        task = self.current
+        if task is None:
+            return (-1, 0)
+        task.created += 1
+        return task.number, task.created
+
+    def fail(self, failure: BaseException) -> None:
+        """End the world with this failure; the first one counts."""
+        if self.failure is None and not self._is_unwinding:
+            self.failure = failure
+        self.is_ending = True
+
+    # -- inside
+
+    def _next(self) -> Task | None:
+        clock = self.clock
+        options = []
+        timed = None
+        for task in self.live:
+            wants = task.wants
+            if wants is None:
+                if task.deadline is None or task.deadline <= clock:
+                    options.append(task)
+                    continue
+            elif not wants.held:
+                options.append(task)
+                continue
+            if task.deadline is not None:
+                if task.deadline <= clock:
+                    options.append(task)
+                elif timed is None:
+                    timed = [task]
+                else:
+                    timed.append(task)
+        if not options:
+            if timed is None:
+                return None
+            self.jumps.append(self.steps)
+            earliest = min(task.deadline for task in timed if task.deadline is not None)
+            options = [task for task in timed if task.deadline == earliest]
+        elif timed is not None and self.early_timeouts > 0:
+            return self._choose_with_early_timeouts(options, timed)
+        if len(options) == 1:
+            chosen = options[0]
+        else:
+            index = self.chooser.choose(self, options)
+            self.choices.append(index)
+            chosen = options[index]
+        self._reach_deadline(chosen)
+        return chosen
+
+    def _choose_with_early_timeouts(self, options: list[Task], timed: list[Task]) -> Task:
+        offered = options + timed
+        index = self.chooser.choose(self, offered)
+        self.choices.append(index)
+        chosen = offered[index]
+        if index >= len(options):
+            self.early_timeouts -= 1
+            self._reach_deadline(chosen)
+        return chosen
+
+    def _reach_deadline(self, task: Task) -> None:
+        if task.deadline is None:
+            return
+        if task.wants is None or task.wants.held:
+            self.clock = max(self.clock, task.deadline)
+            task.is_timed_out = True
+
+    def _hand_over(self, task: Task, chosen: Task) -> None:
+        self.switches += 1
+        self.current = chosen
+        baton = task.carrier.baton
+        chosen.carrier.baton.release()
+        baton.acquire()
+        if self.is_ending:
+            self._kill(task)
+
+    def _carry(self, task: Task) -> None:
+        try:
+            if not self.is_ending:
+                task.run()
+        except (TaskKilled, SystemExit):
+            pass
+        except BaseException as error:
+            self.fail(error)
+        if task in self.live:
+            self.live.remove(task)
+        # As at the end of a program, nobody waits for daemons.
+        has_more = any(not other.is_daemon for other in self.live)
+        chosen = self._next() if has_more and not self.is_ending else None
+        if has_more and chosen is None and not self.is_ending:
+            self.fail(self._deadlock())
+        is_unwinding = self._is_unwinding
+        # From here on the carrier may be given to another task: not a word more about this one.
+        carriers.give_back(task.carrier)
+        if is_unwinding:
+            self._acknowledged.release()
+        elif self.is_ending or chosen is None:
+            self._ended.release()
+        else:
+            self.switches += 1
+            self.current = chosen
+            chosen.carrier.baton.release()
+
+    def _end_with(self, failure: BaseException) -> TaskKilled:
+        """End the world from inside the running task: what to raise, so that it unwinds first."""
+        self.fail(failure)
+        return TaskKilled()
+
+    def _kill(self, task: Task) -> None:
+        task.kills += 1
+        if task.kills > _KILLS:
+            # It catches whatever it is told, in a loop: it may as well do that asleep.
+            lock = real.allocate_lock()
+            lock.acquire()
+            lock.acquire()
+        raise TaskKilled
+
+    def _refuse_stranger(self, operation: str) -> None:
+        failure = Uncontrolled(
+            f"LL502 uncontrolled: a thread that the engine did not start came to '{operation}' "
+            "on an object of the exploration\n  next: start it with threading, inside the scenario"
+        )
+        self.fail(failure)
+        raise failure
+
+    def _out_of_steps(self) -> BaseException:
+        if len(self.jumps) == _MANY_JUMPS and self.jumps[0] > self.max_steps // 2:
+            return NoProgress(
+                f"LL303 no-progress: after {self.max_steps} steps only clocks still move\n{self.stacks()}"
+            )
+        return StepLimit(f"the schedule was cut off after {self.max_steps} steps")
+
+    def _deadlock(self) -> SimulationFailure:
+        names = ", ".join(task.name for task in self.live if not task.is_daemon)
+        return Deadlock(
+            f"LL302 deadlock: {names} wait for ever\n{self.stacks()}\n"
+            "  next: see what each of them waits for, and who should have woken it"
+        )
+
+    def _current_name(self) -> str:
+        return "nobody" if self.current is None else self.current.name
+
+    def stacks(self) -> str:
+        """Every living task: what it wants, and its stack."""
+        frames = sys._current_frames()
+        lines = []
+        for task in self.live:
+            lines.append(f"  {task.name}: {task.operation}")
+            frame = frames.get(task.carrier.ident)
+            if frame is not None:
+                lines += ["    " + line for line in "".join(traceback.format_stack(frame)).splitlines()]
+        return "\n".join(lines)
+
+
+def _raise_in(ident: int, exception: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(exception))
