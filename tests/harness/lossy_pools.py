@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from pytest_littleloops.harness.ledger import Ledger
 from pytest_littleloops.reference.model import Issue, WorkerResult
 
 Process = Callable[[Issue], WorkerResult]
@@ -28,6 +29,11 @@ def refuse(issue: Issue) -> WorkerResult:
 def leave(issue: Issue) -> WorkerResult:
     """The process function of an issue that ends its worker."""
     raise SystemExit(issue.issue_id)
+
+
+def codes(ledger: Ledger) -> list[tuple[str, str]]:
+    """The codes of what is broken, each with its issue."""
+    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
 
 
 class SwallowingPool:

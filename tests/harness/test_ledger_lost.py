@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, wait
 
 import pytest
@@ -18,23 +17,11 @@ from tests.harness.lossy_pools import (
     ListQueue,
     SwallowingPool,
     ThreadPerIssuePool,
+    codes,
     leave,
     refuse,
     succeed,
 )
-
-
-@pytest.fixture
-def books() -> Iterator[Ledger]:
-    """A ledger that nobody checks but the test."""
-    ledger = Ledger()
-    yield ledger
-    ledger.close()
-
-
-def codes(ledger: Ledger) -> list[tuple[str, str]]:
-    """The codes of what is broken, each with its issue."""
-    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
 
 
 def test_a_sound_pool_is_silent(books: Ledger) -> None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from pytest_littleloops.harness.accounts.rules import RULES
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
-
-
-@pytest.fixture
-def books() -> Iterator[Ledger]:
-    """A ledger that nobody checks but the test."""
-    ledger = Ledger()
-    yield ledger
-    ledger.close()
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "cancelled", "interrupted"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -17,21 +16,9 @@ from tests.harness.lossy_pools import (
     ListQueue,
     SwallowingPool,
     ThreadPerIssuePool,
+    codes,
     succeed,
 )
-
-
-@pytest.fixture
-def books() -> Iterator[Ledger]:
-    """A ledger that nobody checks but the test."""
-    ledger = Ledger()
-    yield ledger
-    ledger.close()
-
-
-def codes(ledger: Ledger) -> list[tuple[str, str]]:
-    """The codes of what is broken, each with its issue."""
-    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
 
 
 def test_two_completions_for_one_submission(books: Ledger) -> None:

@@ -7,7 +7,7 @@ import pickle
 import queue
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,20 +20,7 @@ from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchabl
 from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.queue import IssueQueue
-from tests.harness.lossy_pools import DispatcherPool, ListQueue, SwallowingPool, refuse, succeed
-
-
-@pytest.fixture
-def books() -> Iterator[Ledger]:
-    """A ledger that nobody checks but the test."""
-    ledger = Ledger()
-    yield ledger
-    ledger.close()
-
-
-def codes(ledger: Ledger) -> list[tuple[str, str]]:
-    """The codes of what is broken, each with its issue."""
-    return [(finding.code, finding.issue_id) for finding in ledger.violations()]
+from tests.harness.lossy_pools import DispatcherPool, ListQueue, SwallowingPool, codes, refuse, succeed
 
 
 def square(number: int) -> int:

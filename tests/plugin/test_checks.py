@@ -53,13 +53,6 @@ def run(pytester: pytest.Pytester, test: str, *args: str) -> pytest.RunResult:
     return pytester.runpytest_inprocess(*args)
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest cuts the lines of its summary to the terminal's width."""
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("CI", raising=False)
-
-
 def test_a_lost_issue_fails_the_test_without_an_assertion(pytester: pytest.Pytester) -> None:
     """The short summary begins with the code, and no traceback of the plugin's stands before it."""
     result = run(pytester, LOST)

@@ -24,13 +24,6 @@ def test_types(
 """
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest cuts the lines of its summary to the terminal's width."""
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("CI", raising=False)
-
-
 def test_every_fixture_is_the_real_thing(pytester: pytest.Pytester) -> None:
     """A future is a future, an executor an executor, a pool a pool."""
     pytester.makepyfile(EVERY_FIXTURE)

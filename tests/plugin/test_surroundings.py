@@ -7,13 +7,6 @@ import pytest
 from tests.plugin.test_checks import LOST, LOST_LINE, POOL
 
 
-@pytest.fixture(autouse=True)
-def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pytest cuts the lines of its summary to the terminal's width."""
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("CI", raising=False)
-
-
 @pytest.fixture
 def lost_test(pytester: pytest.Pytester) -> pytest.Pytester:
     """A folder with one test that loses an issue and one that does not."""
