@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, wait
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,24 @@ def test_work_that_reports_its_issue_itself_is_not_late(books: Ledger) -> None:
     pool.submit(Issue("BUG-1"), lambda result: None)
     pool.shutdown()
     assert codes(books) == []
+
+
+def test_work_that_reports_its_own_failure_is_not_late(books: Ledger) -> None:
+    """It fails its issue from inside, and returns afterwards."""
+
+    class ReportingPool(SwallowingPool):
+        def submit(self, issue: Issue, on_complete: object) -> object:  # type: ignore[override]
+            return self._executor.submit(self._process_issue, issue, on_complete)
+
+        def _process_issue(self, issue: Issue, on_complete: object) -> None:
+            assert callable(on_complete)
+            on_complete(WorkerResult(issue.issue_id, False, "", Path(), error="no disk"))
+
+    pool = books.watch(ReportingPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    assert codes(books) == []
+    assert books.states() == {"BUG-1": "failed"}
 
 
 def test_a_completion_that_raises_leaves_the_issue_in_progress(books: Ledger) -> None:
@@ -309,7 +328,7 @@ def test_the_note_stands_under_the_step_that_it_explains(books: Ledger) -> None:
 
     def leave_at_the_gate(issue: Issue) -> WorkerResult:
         gate.wait(10)
-        return leave(issue)
+        raise SystemExit(issue.issue_id)
 
     pool = books.watch(ExitingPool(leave_at_the_gate, max_workers=1))
     pool.submit(Issue("BUG-1"), lambda result: None)
