@@ -12,5 +12,6 @@ allocate_lock = _thread.allocate_lock
 get_ident = _thread.get_ident
 start_new_thread = _thread.start_new_thread
 monotonic = time.monotonic
+sleep = time.sleep
 LockType = type(_thread.allocate_lock())
 RLockType = _thread.RLock
