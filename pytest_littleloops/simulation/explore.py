@@ -183,7 +183,9 @@ class _Explorer:
             except BaseException as error:
                 world.fail(error)
             else:
-                leave_interpreter()
+                # Not for one that was left behind, and comes to its end when the world is long over.
+                if not world.is_ending:
+                    leave_interpreter()
 
         return body
 

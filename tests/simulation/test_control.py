@@ -246,6 +246,9 @@ def test_what_blocks_in_c_is_abandoned_and_named() -> None:
     finally:
         theirs.close()
         ours.close()
+    # What was left behind comes to its end now, and touches nothing of this world.
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(abs, -1).result(10) == 1
 
 
 def test_a_busy_loop_is_interrupted() -> None:
