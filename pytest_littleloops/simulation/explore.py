@@ -1,7 +1,7 @@
 """`explore`: run a scenario under many schedules, and say what that is worth.
 
-What is said is never more than what was done: *failed*, *proved* (depth first, to the end), *sampled* (so
-many schedules), or *not certified*.
+What is said is no more than what was done: *failed*, *proved* (depth first, to the end, under the
+assumptions that are listed), *sampled* (so many schedules), or *not certified*.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ class _Explorer:
         shared = "data shared without a lock or a Cell is not seen between two points"
         timeouts = f"at most {self._early_timeouts} timed waits end early"
         bound = () if preemptions is None else (f"at most {preemptions} preemptions",)
-        return (shared, timeouts, *bound)
+        earlier = "no lock from before the scenario is held by an instance alone"
+        return (shared, earlier, timeouts, *bound)
 
     def replay(self, schedule: Schedule) -> Exploration:
         found = Exploration(schedules=1)

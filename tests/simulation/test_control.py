@@ -92,7 +92,7 @@ def test_names_and_locks_from_before_are_controlled() -> None:
         assert not Counter.event.is_set()
         assert type(SimpleQueue()).__name__ == "_PySimpleQueue"
         sleep(3600)
-        _ = make_lock
+        assert is_controlled(make_lock())
 
     sound(scenario)
     assert isinstance(MODULE_LOCK, real.LockType)
