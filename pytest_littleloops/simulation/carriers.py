@@ -11,7 +11,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-from pytest_littleloops.simulation import real
+from pytest_littleloops.simulation import placement, real
 
 _ARE_REUSED = sys.version_info < (3, 13)
 """From 3.13 on the values of a `threading.local` are kept where nobody can clear them for a thread: there
@@ -32,20 +32,26 @@ class Carrier:
         self.baton = real.allocate_lock()
         self.baton.acquire()
         self.job: Callable[[], None] | None = None
-        self.ident = real.start_new_thread(self._loop, ())
+        self.ident: int = real.start_new_thread(self._loop, ())
 
     def _loop(self) -> None:
+        cpu = None
         while True:
             self.baton.acquire()
+            cpu = placement.follow(cpu)
             job, self.job = self.job, None
             assert job is not None
             contextvars.Context().run(job)
             del job
+            left_behind.discard(self.ident)
             if not _ARE_REUSED:
                 return
 
 
 _idle: list[Carrier] = []
+
+left_behind: set[int] = set()
+"""The threads of tasks that were abandoned where they blocked: each is to end whenever it wakes up."""
 
 
 def take() -> Carrier:
@@ -55,9 +61,13 @@ def take() -> Carrier:
 
 def give_back(carrier: Carrier) -> None:
     """Called on the carrier itself as the last act of its task."""
-    # Every threading.local keeps its values of this thread in this dictionary.
     if not _ARE_REUSED:
         return
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    if sys.getprofile() is not None:
+        sys.setprofile(None)
+    # Every threading.local keeps its values of this thread in this dictionary.
     address = _thread_dict()
     if address:
         ctypes.cast(address, ctypes.py_object).value.clear()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Generic, TypeVar
 
-from pytest_littleloops.simulation import primitives
+from pytest_littleloops.simulation import primitives, real
 
 Value = TypeVar("Value")
 
@@ -18,34 +17,34 @@ class Cell(Generic[Value]):
 
     def __init__(self, value: Value) -> None:
         self._value = value
-        self._world = primitives.current_world()
-        self._lock = None if self._world is not None else threading.Lock()
+        self._lock = real.allocate_lock()
+        world = primitives.own_world()
+        self.name = (-1, 0) if world is None else world.new_name()
 
     def get(self) -> Value:
         """The value."""
-        self._point("read a cell")
+        self._point("read")
         return self._value
 
     def set(self, value: Value) -> None:
         """Give it another value."""
-        self._point("write a cell")
-        self._value = value
+        self._point("write")
+        with self._lock:
+            self._value = value
 
     def compare_exchange(self, expected: Value, new: Value) -> bool:
         """Set `new` if the value is `expected`; True if it was. One indivisible step."""
-        if self._lock is None:
-            self._point("exchange a cell")
-            return self._exchange(expected, new)
+        self._point("compare and exchange")
         with self._lock:
-            return self._exchange(expected, new)
+            if self._value != expected:
+                return False
+            self._value = new
+            return True
 
-    def _exchange(self, expected: Value, new: Value) -> bool:
-        if self._value != expected:
-            return False
-        self._value = new
-        return True
+    def __repr__(self) -> str:
+        return f"Cell({self._value!r})"
 
     def _point(self, operation: str) -> None:
-        world = self._world
+        world = primitives.own_world()
         if world is not None and not world.is_over:
-            world.point(operation)
+            world.point(operation, self)

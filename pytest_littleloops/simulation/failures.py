@@ -25,9 +25,21 @@ class NoProgress(SimulationFailure):
 
 
 class Nondeterministic(SimulationFailure):
-    """A replay took another path."""
+    """A replay took another path; `facts` says how that was noticed."""
 
     code = "LL501"
+
+    def __init__(self, facts: str) -> None:
+        super().__init__(
+            f"LL501 nondeterministic: {facts}\n"
+            "  next: replay a token on the code, Python and packages that it was found on; if these\n"
+            "  are the same, look for what differs between two runs: hash order, addresses, the time of\n"
+            "  day, random numbers of a generator of its own, what an earlier schedule left behind"
+        )
+        self.facts = facts
+
+    def __reduce__(self) -> tuple[type[Nondeterministic], tuple[str]]:
+        return type(self), (self.facts,)
 
 
 class Uncontrolled(SimulationFailure):

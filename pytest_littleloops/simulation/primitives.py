@@ -7,14 +7,15 @@ still acts on it, a finalizer or an exit handler, is neither blocked nor told.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from pytest_littleloops.simulation import real
-from pytest_littleloops.simulation.failures import TaskKilled
-from pytest_littleloops.simulation.world import World
+from pytest_littleloops.simulation import carriers, real
+from pytest_littleloops.simulation.failures import TaskKilled, Uncontrolled
+from pytest_littleloops.simulation.world import CLOCK, Task, World
 
 _worlds: list[World] = []
 """The world that is running, if one is."""
@@ -35,6 +36,35 @@ def current_world() -> World | None:
     return _worlds[-1] if _worlds else None
 
 
+def own_world() -> World | None:
+    """The world that the calling thread is part of; None for a thread that merely runs beside it.
+
+    Whoever runs beside (a test runner's timer, the receiver of a channel) gets what is real.
+    """
+    if not _worlds:
+        return None
+    world = _worlds[-1]
+    task = world.current
+    ident = real.get_ident()
+    if ident == (world.maker if task is None else task.carrier.ident):
+        return world
+    if ident in carriers.left_behind:
+        # It belongs to a world that has ended, and does not come to life in another one.
+        raise TaskKilled
+    return None
+
+
+def _forget_in_child() -> None:
+    # Of all threads only the one that forked lives on in the child, and it owes nothing to a world.
+    for world in _worlds:
+        world.is_over = True
+    _worlds.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
 def _running(world: World | None) -> bool:
     return world is not None and not world.is_over
 
@@ -44,15 +74,37 @@ def _is_ending(world: World | None) -> bool:
     return world is not None and world.is_ending
 
 
+def _refuse_contention() -> None:
+    # A finalizer finds a lock of an earlier world free. Who finds it held shares it with another task.
+    world = own_world()
+    if world is not None and not world.is_over and not world.is_ending:
+        raise world.end_with(
+            Uncontrolled(
+                "LL502 uncontrolled: tasks share a lock that was made in an earlier schedule\n"
+                f"{world.stacks()}\n  next: make it anew in each schedule, or before the exploration"
+            )
+        )
+
+
 class Lock:
     """What `threading.Lock()` is in a world."""
 
     __slots__ = ("__weakref__", "held", "name", "world")
 
-    def __init__(self) -> None:
-        self.world = current_world()
-        self.held = False
-        self.name = (-1, 0) if self.world is None else self.world.new_name()
+    world: World | None
+    held: bool
+    name: tuple[int, int]
+
+    def __new__(cls) -> Lock:
+        """Of the world of the calling task; a real one for whoever is no task."""
+        world = own_world()
+        if world is None:
+            return real.allocate_lock()  # type: ignore[return-value]
+        lock = super().__new__(cls)
+        lock.world = world
+        lock.held = False
+        lock.name = world.new_name()
+        return lock
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it: a point. With a timeout it waits in virtual time."""
@@ -64,14 +116,16 @@ class Lock:
         if world is None or world.is_over:
             # Inert: nobody is kept waiting. Condition asks by a try whether its lock is held.
             was_held, self.held = self.held, True
+            if was_held and blocking:
+                _refuse_contention()
             return blocking or not was_held
         if not blocking:
-            world.point("try to acquire")
+            world.point("try to acquire", self)
             if self.held:
                 return False
         elif timeout == -1:
-            world.point("acquire", self)
-        elif not world.point("acquire", self, world.clock + timeout):
+            world.point("acquire", self, self)
+        elif not world.point("acquire", self, self, world.clock + timeout):
             return False
         self.held = True
         return True
@@ -86,7 +140,7 @@ class Lock:
         """Whether it is held: a point."""
         world = self.world
         if world is not None and not world.is_over and not world.is_ending:
-            world.point("look at a lock")
+            world.point("look at", self)
         return self.held
 
     acquire_lock = acquire
@@ -108,7 +162,9 @@ class Lock:
         self.release()
 
     def __repr__(self) -> str:
-        return f"<{'locked' if self.held else 'unlocked'} lock {self.name} of a world>"
+        task, number = self.name
+        maker = "from before" if task < 0 else f"of task {task}"
+        return f"lock {number} {maker} ({'held' if self.held else 'free'})"
 
 
 class RLock:
@@ -116,10 +172,19 @@ class RLock:
 
     __slots__ = ("__weakref__", "_count", "_lock", "_owner")
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._owner: int | None = None
-        self._count = 0
+    _lock: Lock
+    _owner: int | None
+    _count: int
+
+    def __new__(cls) -> RLock:
+        """As of a lock."""
+        if own_world() is None:
+            return real.RLockType()  # type: ignore[return-value]
+        lock = super().__new__(cls)
+        lock._lock = Lock()
+        lock._owner = None
+        lock._count = 0
+        return lock
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take it; its owner takes it again, which nobody else could notice, so that is no point."""
@@ -164,6 +229,9 @@ class RLock:
         self._lock._at_fork_reinit()
         self._owner, self._count = None, 0
 
+    def __repr__(self) -> str:
+        return f"re-entrant {self._lock!r}"
+
     def __enter__(self) -> bool:
         return self.acquire()
 
@@ -189,10 +257,19 @@ class Sentinel(Lock):
 class ThreadHandle:
     """What stands for a thread of the operating system from Python 3.13 on."""
 
-    def __init__(self) -> None:
-        self.ident: int | None = None
-        self._alive = Lock()
-        self._is_done = False
+    ident: int | None
+    _alive: Lock
+    _is_done: bool
+
+    def __new__(cls) -> ThreadHandle:
+        """As of a lock."""
+        if own_world() is None:
+            return real.ThreadHandle()  # type: ignore[no-any-return]
+        handle = super().__new__(cls)
+        handle.ident = None
+        handle._alive = Lock()
+        handle._is_done = False
+        return handle
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
@@ -215,7 +292,10 @@ _sentinels: dict[int, Sentinel] = {}
 
 def set_sentinel() -> Sentinel:
     """A lock that is let go when the calling task ends."""
+    if own_world() is None:
+        return real.set_sentinel()  # type: ignore[no-any-return]
     sentinel = Sentinel()
+    assert isinstance(sentinel, Sentinel)
     _sentinels[real.get_ident()] = sentinel
     return sentinel
 
@@ -259,8 +339,9 @@ def start_new_thread(
     kwargs: dict[str, object] | None = None,
 ) -> int:
     """Start a task; what `threading.Thread.start` calls before Python 3.13."""
-    world = current_world()
-    assert world is not None
+    world = own_world()
+    if world is None:
+        return real.start_new_thread(function, args, kwargs or {})
 
     def run() -> None:
         try:
@@ -268,20 +349,16 @@ def start_new_thread(
         finally:
             _let_sentinel_go()
 
-    owner = getattr(function, "__self__", None)
-    _keep_quiet_when_killed(owner)
-    task = world.spawn(
-        str(getattr(owner, "name", "thread")), run, is_daemon=bool(getattr(owner, "daemon", False))
-    )
-    return task.carrier.ident
+    return _start(world, function, run).carrier.ident
 
 
 def start_joinable_thread(
     function: Callable[[], object], handle: ThreadHandle | None = None, daemon: bool = True
 ) -> ThreadHandle:
     """Start a task; what `threading.Thread.start` calls from Python 3.13 on."""
-    world = current_world()
-    assert world is not None
+    world = own_world()
+    if world is None:
+        return real.start_joinable_thread(function, handle=handle, daemon=daemon)  # type: ignore[no-any-return]
     started = ThreadHandle() if handle is None else handle
     started._alive.held = True
 
@@ -291,24 +368,39 @@ def start_joinable_thread(
         finally:
             started._set_done()
 
-    owner = getattr(function, "__self__", None)
-    _keep_quiet_when_killed(owner)
-    task = world.spawn(str(getattr(owner, "name", "thread")), run, is_daemon=daemon)
-    started.ident = task.carrier.ident
+    started.ident = _start(world, function, run, is_daemon=daemon).carrier.ident
     return started
+
+
+def _start(
+    world: World, function: Callable[..., object], run: Callable[[], None], is_daemon: bool | None = None
+) -> Task:
+    thread = getattr(function, "__self__", None)
+    _keep_quiet_when_killed(thread)
+    if is_daemon is None:
+        # A thread of `_thread` alone keeps no interpreter alive.
+        is_daemon = bool(getattr(thread, "daemon", True))
+    return world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
 
 
 def monotonic() -> float:
     """The virtual time, in seconds."""
-    world = current_world()
-    assert world is not None
-    return world.read_clock()
+    world = own_world()
+    return real.monotonic() if world is None else world.read_clock()
+
+
+def epoch() -> float:
+    """The virtual time since 1970, in seconds: a world begins in November 2023."""
+    world = own_world()
+    return real.epoch() if world is None else 1_700_000_000.0 + world.read_clock()
 
 
 def sleep(seconds: float) -> None:
     """Let virtual time pass."""
+    world = own_world()
+    if world is None:
+        real.sleep(seconds)
+        return
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    world = current_world()
-    assert world is not None
-    world.point("sleep", None, world.clock + seconds)
+    world.point("sleep", CLOCK, None, world.clock + seconds)

@@ -19,10 +19,12 @@ class Schedule:
 
     choices: tuple[int, ...]
     early_timeouts: int
+    fingerprint: int = 0
+    """Tells whether a replay met the choices at the same operations; 0 if that is not known."""
 
     def token(self) -> str:
         """The text that `from_token` reads."""
-        numbers = [self.early_timeouts]
+        numbers = [self.early_timeouts, self.fingerprint]
         run = 0
         for choice in self.choices:
             if choice == 0:
@@ -53,11 +55,11 @@ class Schedule:
         except Exception:
             raise ValueError(f"{token!r} is damaged: copy it whole from the failure message") from None
         choices: list[int] = []
-        early_timeouts, *rest = numbers
+        early_timeouts, fingerprint, *rest = numbers
         for run, choice in zip(rest[::2], rest[1::2], strict=False):
             choices += [0] * run + [choice]
         choices += [0] * rest[-1]
-        return cls(choices=tuple(choices), early_timeouts=early_timeouts)
+        return cls(choices=tuple(choices), early_timeouts=early_timeouts, fingerprint=fingerprint)
 
 
 def _check(body: bytes) -> bytes:

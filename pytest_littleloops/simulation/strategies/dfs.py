@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_littleloops.simulation.failures import Nondeterministic
 from pytest_littleloops.simulation.world import Chooser, Task, World
 
 
@@ -17,6 +18,8 @@ class _Node:
     """Indices of options, the running task's first: the ones behind it are preemptions."""
     position: int
     costs_preemption: bool
+    tasks: list[int]
+    """The options, by the numbers of their tasks."""
 
 
 class DepthFirst:
@@ -49,14 +52,18 @@ class _Descent:
         self._depth = 0
 
     def choose(self, world: World, options: list[Task]) -> int:
+        tasks = [task.number for task in options]
         if self._depth == len(self._path):
             running = next((i for i, task in enumerate(options) if task is world.current), None)
             others = [i for i in range(len(options)) if i != running]
             order = others if running is None else [running, *others]
             if running is not None and self._left is not None and self._left <= 0:
                 order = [running]
-            self._path.append(_Node(order, 0, running is not None))
+            self._path.append(_Node(order, 0, running is not None, tasks))
         node = self._path[self._depth]
+        if node.tasks != tasks:
+            world.fail(Nondeterministic(f"choice {self._depth + 1} had other options a schedule ago"))
+            return 0
         self._depth += 1
         if node.costs_preemption and node.position > 0 and self._left is not None:
             self._left -= 1

@@ -11,6 +11,9 @@ import random
 
 from pytest_littleloops.simulation.world import Chooser, Task, World
 
+_SPINS = 500
+"""So many choices in a row a task may win before it makes room for the others."""
+
 
 class ProbabilisticConcurrencyTesting:
     """PCT of depth 3 by default; the number of steps is that of the longest schedule so far."""
@@ -38,6 +41,8 @@ class _Priorities:
         self._priorities: dict[int, float] = {}
         self._lowest = 0.0
         self._seen = 0
+        self._in_a_row = 0
+        self._last = -1
 
     def choose(self, world: World, options: list[Task]) -> int:
         priorities = self._priorities
@@ -51,4 +56,13 @@ class _Priorities:
                 self._lowest -= 1
                 priorities[running.number] = self._lowest
         self._seen = world.steps
-        return max(range(len(options)), key=lambda index: priorities[options[index].number])
+        index = max(range(len(options)), key=lambda index: priorities[options[index].number])
+        chosen = options[index].number
+        self._in_a_row = self._in_a_row + 1 if chosen == self._last else 0
+        self._last = chosen
+        if self._in_a_row > _SPINS:
+            # It polls for what only another task can bring about: as if it were at a point of change.
+            self._in_a_row = 0
+            self._lowest -= 1
+            priorities[chosen] = self._lowest
+        return index

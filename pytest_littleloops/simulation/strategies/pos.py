@@ -39,6 +39,6 @@ class _Scores:
         chosen = options[index]
         del scores[chosen.number]
         for task in options:
-            if task is not chosen and task.wants is not None and task.wants is chosen.wants:
+            if task is not chosen and task.thing is chosen.thing:
                 del scores[task.number]
         return index

@@ -1,0 +1,314 @@
+"""The explorer: executes a scenario again and again, confirms what it finds, says what that is worth."""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pytest_littleloops.simulation import primitives
+from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit, TaskKilled, Uncontrolled
+from pytest_littleloops.simulation.patching import Control, leave_interpreter
+from pytest_littleloops.simulation.placement import Placement
+from pytest_littleloops.simulation.replay import Plainest, Replay
+from pytest_littleloops.simulation.schedule import Schedule
+from pytest_littleloops.simulation.settings import Settings
+from pytest_littleloops.simulation.sites import heal
+from pytest_littleloops.simulation.story import Step, Story, tell
+from pytest_littleloops.simulation.strategies import Strategy, strategy_named
+from pytest_littleloops.simulation.world import Chooser, World
+
+Scenario = Callable[[], object]
+
+
+@dataclass(slots=True, kw_only=True)
+class Exploration:
+    """What an exploration found. `verdict` is `failed`, `proved`, `sampled` or `not certified`."""
+
+    schedules: int = 0
+    """Executions begun, the failing one too; the warm-up and replays not."""
+    blocked: int = 0
+    """Of these, how many were cut off."""
+    exhaustive: bool = False
+    verdict: str = "sampled"
+    token: str | None = None
+    """Replays the failing schedule exactly."""
+    failure: BaseException | None = None
+    assumptions: tuple[str, ...] = field(default=())
+    """What a proof takes for granted."""
+    outside: tuple[str, ...] = ()
+    """What was used that is not under control, and where."""
+    steps: tuple[Step, ...] = ()
+    """The failing schedule, step by step."""
+    switches: int = 0
+    """How often the running task changed in the failing schedule."""
+
+    def raise_for_failure(self) -> None:
+        """Raise the failure, if there is one."""
+        __tracebackhide__ = True
+        if self.failure is not None:
+            raise self.failure
+
+    def story(self) -> str:
+        """The failing schedule as text, task by task with `file:line`; empty if there is none."""
+        return tell(self.steps, self.switches)
+
+    def summary(self) -> str:
+        """The verdict in one line: how many schedules, and what is to be known about it."""
+        text = f"{self.verdict}, {self.schedules:,} schedule{'s' * (self.schedules != 1)}"
+        if self.blocked:
+            text += f", {self.blocked:,} of them cut off at max_steps"
+        if self.outside:
+            text += f", outside of control: {', '.join(self.outside)}"
+        return text
+
+
+class Surroundings(Protocol):
+    """What is to happen around each execution, on the explorer's own thread."""
+
+    def before(self, number: int, is_replay: bool) -> None:
+        """Execution `number` comes next; 0 is the warm-up."""
+        ...
+
+    def after(self) -> None:
+        """The world has ended; names still mean its primitives, which are inert."""
+        ...
+
+
+class Undisturbed:
+    """Nothing happens around an execution."""
+
+    def before(self, number: int, is_replay: bool) -> None:
+        """Nothing."""
+
+    def after(self) -> None:
+        """Nothing."""
+
+
+class Explorer:
+    """Explores one scenario, once. Not thread-safe: one exploration at a time in a process.
+
+    What is raised inside the scenario and is one of `let_through` ends the exploration and is raised again.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        *,
+        surroundings: Surroundings | None = None,
+        let_through: tuple[type[BaseException], ...] = (),
+    ) -> None:
+        self._scenario = scenario
+        self._settings = settings
+        self._surroundings = surroundings or Undisturbed()
+        self._let_through = let_through
+        self._early_timeouts = settings.early_timeouts
+        self._placement = Placement()
+        self._control = Control(scenario, self._placement)
+        self._modules = set(sys.modules)
+        self._outside: set[str] = set()
+        self.found = Exploration()
+        """What was found so far, also when an exception ends the exploration."""
+
+    def run(self, known: str | None = None) -> Exploration:
+        """Explore or replay, as the settings say; `known` is the token of a schedule to try first.
+
+        Raises RuntimeError inside another exploration, and what ends it from outside: KeyboardInterrupt.
+        """
+        if primitives.current_world() is not None:
+            raise RuntimeError(
+                "an exploration is running already; one cannot run inside another, or beside it"
+            )
+        # What is there already is not looked at again by each collection between two schedules.
+        is_freezing = gc.get_freeze_count() == 0
+        is_collecting = gc.isenabled()
+        state = random.getstate()
+        found = self.found
+        found.verdict = "not certified"
+        try:
+            if is_freezing:
+                gc.freeze()
+            if self._settings.replay is not None:
+                self._warm_up()
+                self._replay(Schedule.from_token(self._settings.replay))
+            elif not self._warm_up() or (known is not None and self._fails_again(known)):
+                pass
+            else:
+                settings = self._settings
+                self._explore(strategy_named(settings.strategy, settings.seed, settings.preemptions))
+        finally:
+            found.outside = tuple(sorted(self._outside))
+            random.setstate(state)
+            if is_freezing:
+                gc.unfreeze()
+            if is_collecting:
+                gc.enable()
+            self._placement.restore()
+        return found
+
+    def _warm_up(self) -> bool:
+        """Imports and caches: the first execution may take another path than all others."""
+        world = self._execute(Plainest(), 0)
+        if isinstance(world.failure, Uncontrolled):
+            # Not a second time: it takes as long as the patience lasts.
+            self.found.schedules = 1
+            self._report(world)
+            return False
+        self._control = Control(self._scenario, self._placement)
+        return True
+
+    def _explore(self, strategy: Strategy) -> None:
+        found = self.found
+        while found.schedules < self._settings.schedules:
+            chooser = strategy.chooser(found.schedules)
+            if chooser is None:
+                found.exhaustive = True
+                break
+            found.schedules += 1
+            world = self._execute(chooser, found.schedules)
+            strategy.learn(world)
+            if isinstance(world.failure, StepLimit):
+                found.blocked += 1
+            elif world.failure is not None:
+                self._failed(world)
+                return
+        if found.blocked:
+            return
+        found.verdict = "proved" if found.exhaustive else "sampled"
+        if found.exhaustive:
+            found.assumptions = self._assumptions()
+
+    def _assumptions(self) -> tuple[str, ...]:
+        preemptions = self._settings.preemptions
+        shared = "data shared without a lock or a Cell is not seen between two points"
+        earlier = "no lock from before the scenario is held by an instance alone"
+        timeouts = f"at most {self._early_timeouts} timed waits end early"
+        bound = () if preemptions is None else (f"at most {preemptions} preemptions",)
+        outside = tuple(f"outside of control: {what}" for what in sorted(self._outside))
+        return (shared, earlier, timeouts, *bound, *outside)
+
+    def _fails_again(self, token: str) -> bool:
+        """Whether a schedule that failed at another time fails still; or leads elsewhere."""
+        try:
+            schedule = Schedule.from_token(token)
+        except ValueError:
+            return False
+        early_timeouts = self._early_timeouts
+        self._replay(schedule)
+        if self.found.verdict == "failed":
+            return True
+        self._early_timeouts = early_timeouts
+        self.found.schedules = 0
+        self.found.failure = self.found.token = None
+        self.found.steps = ()
+        self.found.verdict = "not certified"
+        return False
+
+    def _replay(self, schedule: Schedule) -> None:
+        self._early_timeouts = schedule.early_timeouts
+        self.found.schedules = 1
+        world, story = self._told(schedule.choices)
+        is_same = schedule.fingerprint in (0, story.fingerprint)
+        if isinstance(world.failure, StepLimit):
+            self.found.blocked = 1
+        elif world.failure is None and is_same:
+            self.found.verdict = "sampled"
+        elif isinstance(world.failure, Nondeterministic | Uncontrolled) or is_same:
+            self._report(world, story)
+        else:
+            world.failure = Replay(schedule.choices).divergence("took the choices at other operations")
+            self._report(world, story)
+
+    def _failed(self, world: World) -> None:
+        """Confirm by two replays; what the last one raised is what is reported."""
+        if isinstance(world.failure, Uncontrolled | Nondeterministic):
+            self._report(world)
+            return
+        choices = tuple(world.choices)
+        for _ in range(2):
+            again, story = self._told(choices)
+            if isinstance(again.failure, Uncontrolled):
+                self._report(again, story)
+                return
+            if type(again.failure) is not type(world.failure):
+                self.found.failure = Nondeterministic(
+                    f"a replay took another path: {again.failure!r} instead of {world.failure!r}"
+                )
+                return
+        self._report(again, story)
+
+    def _told(self, choices: tuple[int, ...]) -> tuple[World, Story]:
+        replay, story = Replay(choices), Story()
+        world = self._execute(replay, self.found.schedules, story)
+        if world.failure is None and not replay.is_used_up:
+            world.failure = replay.divergence("had ended, where the schedule went on")
+        return world, story
+
+    def _report(self, world: World, story: Story | None = None) -> None:
+        found = self.found
+        found.failure = world.failure
+        is_certain = not isinstance(world.failure, Uncontrolled | Nondeterministic)
+        found.verdict = "failed" if is_certain else "not certified"
+        found.switches = world.switches
+        if story is not None:
+            found.steps = tuple(story.steps)
+        if not isinstance(world.failure, Nondeterministic):
+            found.token = Schedule(
+                choices=tuple(world.choices),
+                early_timeouts=self._early_timeouts,
+                fingerprint=0 if story is None or not is_certain else story.fingerprint,
+            ).token()
+
+    def _execute(self, chooser: Chooser, number: int, story: Story | None = None) -> World:
+        """One schedule, from new objects to the end of its last task."""
+        settings = self._settings
+        self._surroundings.before(number, story is not None)
+        self._placement.renew()
+        world = World(
+            chooser,
+            max_steps=settings.max_steps,
+            early_timeouts=self._early_timeouts,
+            patience=settings.patience,
+        )
+        world.recorder = story
+        # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
+        gc.disable()
+        random.seed(settings.seed)
+        try:
+            with self._control.over(world):
+                root = threading.Thread(target=self._body(world), name="MainThread")
+                threading._limbo[root] = root  # type: ignore[attr-defined]
+                try:
+                    world.execute("MainThread", primitives.bootstrap(root))
+                finally:
+                    self._surroundings.after()
+        except Uncontrolled as error:
+            world.fail(error)
+        self._outside |= world.outside
+        gc.collect(2 if number % 100 == 0 else 0)
+        if len(sys.modules) != len(self._modules):
+            heal(self._modules)
+            self._modules = set(sys.modules)
+        if isinstance(world.failure, self._let_through):
+            raise world.failure
+        return world
+
+    def _body(self, world: World) -> Scenario:
+        def body() -> None:
+            try:
+                self._scenario()
+            except TaskKilled:
+                raise
+            except BaseException as error:
+                world.fail(error)
+            else:
+                # Not for one that was left behind, and comes to its end when the world is long over.
+                if not world.is_ending:
+                    leave_interpreter()
+
+        return body

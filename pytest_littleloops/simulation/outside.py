@@ -1,0 +1,135 @@
+"""What stays outside of control: it is let through, and the verdict says that it was there.
+
+Sockets, `select`, child processes and the loops of asyncio are the real ones. A call that blocks briefly
+passes; one that blocks long is stopped by the world's watch. One kind of waiting is done here after all:
+for pipes inside one process, by which `multiprocessing.pool.ThreadPool` wakes its own threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pytest_littleloops.simulation import primitives, real
+from pytest_littleloops.simulation.sites import is_standard_library
+
+_METHODS: tuple[tuple[str, str, str, str], ...] = (
+    ("socket", "socket", "connect", "socket"),
+    ("socket", "socket", "accept", "socket"),
+    ("socket", "socket", "recv", "socket"),
+    ("socket", "socket", "recv_into", "socket"),
+    ("socket", "socket", "send", "socket"),
+    ("socket", "socket", "sendall", "socket"),
+    ("subprocess", "Popen", "__init__", "subprocess"),
+    ("multiprocessing.process", "BaseProcess", "start", "subprocess"),
+    ("asyncio.base_events", "BaseEventLoop", "run_forever", "asyncio"),
+    ("selectors", "SelectSelector", "select", "select"),
+    ("selectors", "_PollLikeSelector", "select", "select"),
+    ("selectors", "EpollSelector", "select", "select"),
+    ("selectors", "KqueueSelector", "select", "select"),
+)
+"""Module, class, method, and what the verdict calls it."""
+
+_FUNCTIONS = (("select", "select"), ("os", "fork"), ("os", "waitpid"))
+
+Exchange = tuple[object, str, object]
+
+
+def exchanges() -> list[Exchange]:
+    """What to put in the place of what, while a world runs, so that it hears of these."""
+    found: list[Exchange] = []
+    for module, kind, name, what in _METHODS:
+        owner = getattr(sys.modules.get(module), kind, None)
+        method = getattr(owner, name, None)
+        if owner is not None and method is not None:
+            found.append((owner, name, _telling(what, method)))
+    for module, name in _FUNCTIONS:
+        function = getattr(sys.modules.get(module), name, None)
+        if function is not None:
+            found.append((sys.modules[module], name, _telling(name, function)))
+    connection = sys.modules.get("multiprocessing.connection")
+    if connection is not None:
+        found.append((connection, "Pipe", _noting_pipe(connection.Pipe)))
+        wait = functools.partial(_wait, connection.wait)
+        found.append((connection, "wait", wait))
+        pool = sys.modules.get("multiprocessing.pool")
+        if pool is not None:
+            found.append((pool, "wait", wait))
+    return found
+
+
+def _telling(what: str, method: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(method)
+    def tell(*args: Any, **kwargs: Any) -> object:
+        world = primitives.own_world()
+        if world is not None and not world.is_over:
+            world.note_outside(f"{what} ({_place()})")
+        return method(*args, **kwargs)
+
+    return tell
+
+
+def _place() -> str:
+    frame = sys._getframe(2)
+    while frame.f_back is not None and is_standard_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+
+
+def _noting_pipe(pipe: Callable[..., Any]) -> Callable[..., Any]:
+    def make(*args: Any, **kwargs: Any) -> Any:
+        ends = pipe(*args, **kwargs)
+        world = primitives.own_world()
+        if world is not None:
+            world.pipes.extend(ends)
+        return ends
+
+    return make
+
+
+class _Ready:
+    """Wanted by who waits for one of several connections: held while none has something to read."""
+
+    __slots__ = ("_poll", "is_outside")
+
+    def __init__(self, connections: list[Any], is_outside: bool) -> None:
+        assert real.poll is not None
+        poll = real.poll()
+        for one in connections:
+            poll.register(one)
+        self._poll = poll.poll
+        self.is_outside = is_outside
+
+    @property
+    def held(self) -> bool:
+        """Whether one who waits has to wait on."""
+        return not self._poll(0)
+
+    def __repr__(self) -> str:
+        return "a connection"
+
+
+def _wait(
+    real_wait: Callable[..., list[Any]], object_list: Iterable[Any], timeout: float | None = None
+) -> list[Any]:
+    """`multiprocessing.connection.wait`: a point, in virtual time."""
+    connections = list(object_list)
+    world = primitives.own_world()
+    if world is None or world.is_over or real.poll is None:
+        return real_wait(connections, timeout)
+    has_children = any(what.startswith(("subprocess", "fork")) for what in world.outside)
+    is_outside = has_children or not all(any(one is end for end in world.pipes) for one in connections)
+    ready = _Ready(connections, is_outside)
+    if is_outside:
+        world.note_outside(f"connection ({_place()})")
+    deadline = None if timeout is None else world.clock + max(timeout, 0)
+    world.point("wait for", ready, ready, deadline)
+    return real_wait(connections, 0)
+
+
+# Imported here so that a scenario which imports them itself is heard from its first schedule on.
+_ = socket, subprocess
