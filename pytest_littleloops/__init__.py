@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from pytest_littleloops.reference.orchestrator import Orchestrator as Orchestrator
     from pytest_littleloops.reference.pool import WorkerPool as WorkerPool
     from pytest_littleloops.reference.queue import IssueQueue as IssueQueue
+    from pytest_littleloops.simulation.cell import Cell as Cell
+    from pytest_littleloops.simulation.explore import explore as explore
+    from pytest_littleloops.simulation.explorer import Exploration as Exploration
+    from pytest_littleloops.simulation.failures import SimulationFailure as SimulationFailure
 
 _HOMES = {
     "reference.model": ("IllegalTransition", "Issue", "IssueState", "WorkerResult"),
@@ -50,6 +54,10 @@ _HOMES = {
     "harness.patience": ("Hang",),
     "harness.fakes.pool_factory": ("PoolFactory",),
     "harness.fakes.recording_orchestrator": ("RecordingOrchestrator",),
+    "simulation.cell": ("Cell",),
+    "simulation.explore": ("explore",),
+    "simulation.explorer": ("Exploration",),
+    "simulation.failures": ("SimulationFailure",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

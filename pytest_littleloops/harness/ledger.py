@@ -23,6 +23,7 @@ from pytest_littleloops.harness.accounts.rules import codes, find_rule, looks_li
 from pytest_littleloops.harness.watching.adapters import describe as describe_usual
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable, mapped_lifecycle
 from pytest_littleloops.harness.watching.watch import Watcher
+from pytest_littleloops.simulation.inside import patiently
 
 Watched = TypeVar("Watched")
 
@@ -187,7 +188,8 @@ class Ledger:
                 return is_settled
             # Asking costs what is new, but a fast poll would keep the workers from the interpreter.
             pause = min(pause * 2, 0.05, left)
-            time.sleep(pause)
+            with patiently():
+                time.sleep(pause)
 
     def timeline(self, issue_id: str) -> Timeline:
         """What was observed of one issue, in order; `str` of it gives the lines of a message.

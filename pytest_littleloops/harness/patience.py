@@ -1,7 +1,7 @@
 """Every wait of the harness is bounded, and a wait in vain ends in the stacks of all threads.
 
 Here is how long a wait may be and what is said when that was not enough. What is waited for lives with
-those who wait. Standard library only.
+those who wait.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import threading
 import traceback
 from types import FrameType
+
+from pytest_littleloops.simulation.inside import patiently
 
 DEFAULT_PATIENCE = 10.0
 """Seconds: long for a loaded machine, short for somebody who looks at a hang."""
@@ -69,8 +71,9 @@ def wait_for(event: threading.Event, what: str, patience: float) -> None:
     Raises Hang when it is not set within `patience` seconds.
     """
     __tracebackhide__ = True
-    if not event.wait(patience):
-        raise hang(what, patience)
+    with patiently():
+        if not event.wait(patience):
+            raise hang(what, patience)
 
 
 def _kind(thread: threading.Thread) -> str:

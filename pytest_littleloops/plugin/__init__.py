@@ -20,6 +20,7 @@ from pytest_littleloops.plugin.fixtures import (
     worker_pool,
     worker_result,
 )
+from pytest_littleloops.plugin.settings import EXPLORE, INTERRUPTED, IS_SUMMARY, VERDICT, check, option_of
 
 __all__ = [
     "cancellable_pool",
@@ -52,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="RULE",
         help="Show the page of a rule, a code or a name, and exit.",
     )
+    for name, described in EXPLORE.items():
+        group.addoption(option_of(name), metavar=name.rpartition("_")[2].upper(), help=described)
+        parser.addini(f"littleloops_{name}", described, default="")
     parser.addini("littleloops_allow", "Rules that no test is failed for.", type="args", default=[])
     parser.addini("littleloops_patience", "How long a fixture waits, in seconds.", default="")
 
@@ -75,7 +79,49 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Check what was configured, if anything was."""
-    from pytest_littleloops.plugin.settings import check
-
+    """Declare the marker, and check what was configured."""
+    config.addinivalue_line(
+        "markers",
+        f"explore({', '.join(f'{name}=' for name in EXPLORE)}): run the test under many schedules of its "
+        "threads, and fail it with a token that replays the one that failed.",
+    )
     check(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Prepare the tests that are to be explored, if there are any."""
+    explored = [item for item in items if item.get_closest_marker("explore") is not None]
+    if explored:
+        from pytest_littleloops.plugin.exploration import prepare
+
+        prepare(config, explored)
+
+
+def pytest_report_teststatus(
+    report: pytest.TestReport, config: pytest.Config
+) -> tuple[str, str, str] | None:
+    """Say with `-v` what the exploration of a test came to."""
+    # Here, since the process that prints is not always the one that explored.
+    if report.when != "call" or not report.user_properties or hasattr(report, "wasxfail"):
+        return None
+    verdict = next((str(text) for name, text in report.user_properties if name == VERDICT), None)
+    if verdict is None or report.outcome == "skipped":
+        return None
+    word = report.outcome.upper()
+    if not config.stash.get(IS_SUMMARY, False):
+        word = f"{word} ({verdict.removeprefix('failed, ')})"
+    return report.outcome, "." if report.passed else "F", word
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name what passed and yet is not certified."""
+    # The short summary that comes next has its width for the message.
+    config.stash[IS_SUMMARY] = True
+    lines = list(config.stash.get(INTERRUPTED, ()))
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, text in report.user_properties:
+            if name == VERDICT and text.startswith("not certified"):
+                lines.append(f"{report.nodeid}: {text}")
+    for line in lines:
+        terminalreporter.write_line(f"littleloops: {line}")

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
-from _pytest._code.code import ExceptionChainRepr, ExceptionRepr, ReprFileLocation
 
 from pytest_littleloops.harness.accounts.liveness import threads_within
 from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
 from pytest_littleloops.harness.watching.adapters import ADAPTERS
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
+from pytest_littleloops.plugin.messages import led_by_code
 from pytest_littleloops.plugin.settings import allowed_rules
+from pytest_littleloops.reference.model import IssueState
 
 _LEDGER = pytest.StashKey[Ledger]()
 _PASSED = pytest.StashKey[bool]()
@@ -42,6 +44,47 @@ def open_ledger(item: pytest.Item) -> Ledger:
     return ledger
 
 
+@contextmanager
+def after_body(item: pytest.Item) -> Iterator[None]:
+    """Check the ledger, if there is one, behind the body of an explored test in one schedule."""
+    __tracebackhide__ = True
+    try:
+        yield
+    except PromiseBroken:
+        raise
+    except Exception:
+        _tell(item)
+        raise
+    ledger = item.stash.get(_LEDGER, None)
+    if ledger is not None:
+        ledger.assert_all_terminal()
+
+
+@contextmanager
+def after_fixtures(item: pytest.Item) -> Iterator[None]:
+    """The same when the fixtures of that schedule are gone."""
+    __tracebackhide__ = True
+    yield
+    ledger = item.stash.get(_LEDGER, None)
+    if ledger is not None:
+        ledger.raise_for([*ledger.violations(), *ledger.leaks(spared=_threads_of_wider_fixtures(item))])
+
+
+def abandon(item: pytest.Item, *, is_cut_short: bool) -> None:
+    """Close the ledger of a schedule that is over; tell what is open in it if that was cut short."""
+    ledger = item.stash.get(_LEDGER, None)
+    if ledger is not None:
+        if is_cut_short:
+            ended = {state.value for state in IssueState if state.is_terminal}
+            seen = [
+                str(ledger.timeline(one)) for one, state in ledger.states().items() if state not in ended
+            ]
+            if seen:
+                item.add_report_section("call", "issues without an end", "\n".join(seen))
+        ledger.close()
+        del item.stash[_LEDGER]
+
+
 class Checks:
     """The hooks around a test that has a ledger; they pass over every other test."""
 
@@ -54,7 +97,7 @@ class Checks:
         except (PromiseBroken, pytest.skip.Exception, pytest.exit.Exception, KeyboardInterrupt):
             raise
         except BaseException:  # what pytest.fail() raises is no Exception
-            self._tell(item)
+            _tell(item)
             raise
         # Read only now: the test may have asked for its ledger itself.
         ledger = item.stash.get(_LEDGER, None)
@@ -94,40 +137,18 @@ class Checks:
         if call.when == "call":
             item.stash[_PASSED] = report.passed
         if call.excinfo is not None and isinstance(call.excinfo.value, PromiseBroken):
-            report.longrepr = _led_by_code(item, call.excinfo, report.longrepr)
+            report.longrepr = led_by_code(item, call.excinfo, report.longrepr)
         return report
 
-    def _tell(self, item: pytest.Item) -> None:
-        ledger = item.stash.get(_LEDGER, None)
-        findings = () if ledger is None else ledger.violations()
-        if ledger is not None and findings:
-            try:
-                ledger.raise_for(findings)
-            except PromiseBroken as broken:
-                item.add_report_section("call", "littleloops", str(broken))
 
-
-def _led_by_code(
-    item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException], longrepr: object
-) -> ExceptionRepr:
-    # pytest's short summary prints the first line of `reprcrash`, cut to the terminal's width.
-    message = str(excinfo.value)
-    is_asserted_in_the_test = any(
-        not entry.ishidden(excinfo) and str(entry.path) == str(item.path) for entry in excinfo.traceback
-    )
-    if not is_asserted_in_the_test or not isinstance(longrepr, ExceptionChainRepr):
-        # All frames are the plugin's and pytest's own: only the message says anything.
-        text = excinfo.getrepr(style="value").reprtraceback
-        crash = ReprFileLocation(str(item.path), (item.location[1] or 0) + 1, message)
-        return ExceptionChainRepr([(text, crash, None)])
-    # Changed in place, since xdist sends the chain that holds the same objects.
-    if longrepr.reprcrash is not None:
-        longrepr.reprcrash.message = message
-    name = excinfo.exconly().partition(": ")[0]
-    for entry in longrepr.reprtraceback.reprentries:
-        lines: list[str] = getattr(entry, "lines", [])
-        lines[:] = [line.replace(f"E       {name}: ", "E       ", 1) for line in lines]
-    return longrepr
+def _tell(item: pytest.Item) -> None:
+    ledger = item.stash.get(_LEDGER, None)
+    findings = () if ledger is None else ledger.violations()
+    if ledger is not None and findings:
+        try:
+            ledger.raise_for(findings)
+        except PromiseBroken as broken:
+            item.add_report_section("call", "littleloops", str(broken))
 
 
 def _threads_of_wider_fixtures(item: pytest.Item) -> Iterator[threading.Thread]:

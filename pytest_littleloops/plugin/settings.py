@@ -3,17 +3,103 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from pytest_littleloops.simulation.settings import Settings
+
 _PATIENCE = 10.0
+
+EXPLORE = {
+    "schedules": "So many schedules an explored test runs under at most (default: 1000).",
+    "strategy": "How schedules are chosen: auto, pct, pos, random or dfs (default: auto).",
+    "seed": "The seed of what is chosen by chance (default: 0).",
+    "preemptions": "With dfs: so many preemptions at most (default: any number).",
+    "early_timeouts": "So many timed waits of a schedule end early at most (default: 2).",
+    "max_steps": "So many operations before a schedule is cut off (default: 20000).",
+    "replay": "The token of a failing schedule: the explored test runs under that one alone.",
+}
+"""The arguments of the marker `explore`, which are options and ini keys as well."""
+
+VERDICT = "littleloops_verdict"
+"""The property of a test's report that says what its exploration came to."""
+
+INTERRUPTED = pytest.StashKey[list[str]]()
+"""The explorations that were cut short, so that no report tells of them."""
+
+IS_SUMMARY = pytest.StashKey[bool]()
+"""Whether the tests are over and the summary is being printed."""
+
+_TEXTS = ("strategy", "replay")
 
 
 def check(config: pytest.Config) -> None:
     """Raise pytest.UsageError for a value that is wrong; loads nothing if nothing was configured."""
     allowed_rules(config)
     patience(config)
+    for name, (number, source) in _configured(config).items():
+        _settings({name: number}, source)
+
+
+def explore_settings(item: pytest.Item) -> Settings:
+    """How a test is to be explored: its markers over the command line over the ini file.
+
+    Of several markers the closest to the test wins, argument by argument. Raises pytest.UsageError.
+    """
+    arguments = {name: value for name, (value, _) in _configured(item.config).items()}
+    # One that was asked for on the command line is the one to see again, whatever the marker says.
+    replay = arguments.pop("replay", None)
+    for marker in reversed(list(item.iter_markers("explore"))):
+        if marker.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: explore() takes keywords only, for example schedules={marker.args[0]!r}"
+            )
+        unknown = [name for name in marker.kwargs if name not in EXPLORE]
+        if unknown:
+            raise pytest.UsageError(
+                f"{item.nodeid}: explore() takes no {unknown[0]!r}; it takes {', '.join(EXPLORE)}"
+            )
+        arguments |= marker.kwargs
+    if replay is not None:
+        arguments["replay"] = replay
+    return _settings({**arguments, "patience": patience(item.config)}, f"{item.nodeid}: explore()")
+
+
+def _settings(arguments: Mapping[str, Any], source: str) -> Settings:
+    from pytest_littleloops.simulation.settings import Settings
+
+    try:
+        return Settings(**arguments)
+    except ValueError as error:
+        raise pytest.UsageError(f"{source}: {error}") from None
+
+
+def _configured(config: pytest.Config) -> dict[str, tuple[object, str]]:
+    """What the command line and the ini file say of explorations, and where each was said."""
+    found: dict[str, tuple[object, str]] = {}
+    for name in EXPLORE:
+        option = config.getoption(option_of(name))
+        source = f"littleloops_{name}" if option is None else option_of(name)
+        text = config.getini(f"littleloops_{name}") if option is None else option
+        if text:
+            found[name] = (text if name in _TEXTS else _whole_number(text, source), source)
+    return found
+
+
+def option_of(name: str) -> str:
+    """The option of an argument of the marker."""
+    return f"--littleloops-{name.replace('_', '-')}"
+
+
+def _whole_number(text: str, source: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise pytest.UsageError(f"{source}: {text!r} is no whole number") from None
 
 
 def allowed_rules(config: pytest.Config) -> tuple[str, ...]:

@@ -74,8 +74,8 @@ class Surroundings(Protocol):
         """Execution `number` comes next; 0 is the warm-up."""
         ...
 
-    def after(self) -> None:
-        """The world has ended; names still mean its primitives, which are inert."""
+    def after(self, failure: BaseException | None) -> None:
+        """The world has ended, so; names still mean its primitives, which are inert."""
         ...
 
 
@@ -85,7 +85,7 @@ class Undisturbed:
     def before(self, number: int, is_replay: bool) -> None:
         """Nothing."""
 
-    def after(self) -> None:
+    def after(self, failure: BaseException | None) -> None:
         """Nothing."""
 
 
@@ -286,7 +286,7 @@ class Explorer:
                 try:
                     world.execute("MainThread", primitives.bootstrap(root))
                 finally:
-                    self._surroundings.after()
+                    self._surroundings.after(world.failure)
         except Uncontrolled as error:
             world.fail(error)
         self._outside |= world.outside

@@ -163,7 +163,8 @@ class Lock:
 
     def __repr__(self) -> str:
         task, number = self.name
-        maker = "from before" if task < 0 else f"of task {task}"
+        tasks = () if self.world is None else self.world.tasks
+        maker = "from before" if task < 0 else f"of {tasks[task].name if task < len(tasks) else task}"
         return f"lock {number} {maker} ({'held' if self.held else 'free'})"
 
 

@@ -70,8 +70,10 @@ def tell(steps: Sequence[Step], switches: int) -> str:
 
 def _lines(steps: Sequence[Step]) -> Iterator[tuple[str, str, str, str]]:
     previous = None
+    # What goes on inside the standard library alone is told only where there is nothing else.
+    is_all_library = not any(step.place for step in steps)
     for number, step in enumerate(steps, 1):
-        if step != previous:
+        if step != previous and (step.place or is_all_library):
             yield str(number), step.task, step.what, step.place
         previous = step
 
@@ -85,7 +87,7 @@ def _in_user_code(task: Task, frame: FrameType) -> tuple[str, str]:
         kind = _kind(code.co_filename)
         if kind == "user":
             place = f"{os.path.basename(code.co_filename)}:{one.f_lineno}"
-            return (task.operation if called is None else _name(called)), place
+            return (task.said() if called is None else _name(called)), place
         if kind == "library" and not code.co_name.startswith("_bootstrap"):
             called = code
         one = one.f_back

@@ -12,6 +12,7 @@ microseconds, 12 hand-overs of 7 (30 before all tasks were put on one processor,
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
 import traceback
@@ -79,7 +80,7 @@ class Task:
         "created",
         "deadline",
         "is_daemon",
-        "is_finished",
+        "is_patient",
         "is_timed_out",
         "kills",
         "name",
@@ -97,7 +98,8 @@ class Task:
         self.run = run
         self.is_daemon = is_daemon
         self.carrier = carriers.take()
-        self.is_finished = False
+        self.is_patient = False
+        """Whether its timed waits end only when nothing else can go on."""
         self.wants: Wanted | None = None
         self.deadline: float | None = None
         self.is_timed_out = False
@@ -106,6 +108,12 @@ class Task:
         self.created = 0
         self.reads = 0
         self.kills = 0
+
+    def said(self) -> str:
+        """The operation and its object."""
+        if isinstance(self.thing, str | Task):
+            return self.operation
+        return f"{self.operation} {self.thing!r}"
 
 
 class World:
@@ -307,7 +315,9 @@ class World:
             earliest = min(task.deadline for task in timed if task.deadline is not None)
             options = [task for task in timed if task.deadline == earliest]
         elif timed is not None and self.early_timeouts > 0:
-            return self._choose_with_early_timeouts(options, timed)
+            timed = [task for task in timed if not task.is_patient]
+            if timed:
+                return self._choose_with_early_timeouts(options, timed)
         chosen = options[0] if len(options) == 1 else self._choose(options)
         self._reach_deadline(chosen)
         return chosen
@@ -434,15 +444,25 @@ class World:
         frames = sys._current_frames()
         lines = []
         for task in self.live:
-            lines.append(f"  {task.name}: {task.operation} {_described(task.thing)}".rstrip())
+            lines.append(f"  {task.name}: {task.said()}")
             frame = frames.get(task.carrier.ident)
-            if frame is not None:
-                lines += ["    " + line for line in "".join(traceback.format_stack(frame)).splitlines()]
+            lines += ["  " + line for line in _stack(frame)]
         return "\n".join(lines)
 
 
-def _described(thing: object) -> str:
-    return "" if isinstance(thing, str | Task) else repr(thing)
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+_SIMULATION = os.path.dirname(__file__)
+
+
+def _stack(frame: FrameType | None) -> list[str]:
+    """The lines of a stack without those that the engine adds to it."""
+    shown = traceback.StackSummary.from_list(
+        entry
+        for entry in traceback.extract_stack(frame)
+        if not entry.filename.startswith((_SIMULATION, os.path.join(_PACKAGE, "plugin")))
+        and not entry.name.startswith("_bootstrap")
+    )
+    return "".join(shown.format()).splitlines()
 
 
 def _raise_in(ident: int, exception: type[BaseException]) -> None:

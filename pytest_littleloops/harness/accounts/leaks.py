@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pytest_littleloops.harness.accounts.account import Finding
 from pytest_littleloops.harness.accounts.books import Books
 from pytest_littleloops.harness.accounts.liveness import Baseline
+from pytest_littleloops.simulation.inside import patiently
 
 
 def leaked_threads(
@@ -27,7 +28,8 @@ def leaked_threads(
     for thread in baseline.later_threads():
         if thread in spared or thread not in seen:
             continue
-        thread.join(max(0.0, deadline - time.monotonic()))
+        with patiently():
+            thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             kind = "daemon thread" if thread.daemon else "thread"
             note = f"{kind}, started by this test and alive {patience:g} s after it"

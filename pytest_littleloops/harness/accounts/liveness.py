@@ -13,12 +13,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from types import FrameType
 
+from pytest_littleloops.simulation import inside
+from pytest_littleloops.simulation.inside import can_go_on
+
 _RESTING = {
     ("concurrent" + os.sep + "futures" + os.sep + "thread.py", "_worker"),
     ("concurrent" + os.sep + "futures" + os.sep + "process.py", "wait_result_broken_or_wakeup"),
     ("queue.py", "get"),
     ("multiprocessing" + os.sep + "pool.py", "worker"),
 }
+
+
+_WAITS_WITHIN = (threading.__file__, os.path.dirname(inside.__file__))
+"""Whoever waits stands in here innermost: in `threading`, or in the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +70,18 @@ class Baseline:
             mine = threading.current_thread()
             threads = tuple(one for one in threading.enumerate() if one in known and one is not mine)
         frames = sys._current_frames() if threads else {}
-        busy = [thread for thread in threads if not _rests(frames.get(thread.ident or 0))]
+        # A task of an exploration that stands there may have been woken and not had its turn yet.
+        busy = [
+            thread
+            for thread in threads
+            if can_go_on(thread.ident) or not _rests(frames.get(thread.ident or 0))
+        ]
         return Liveness(threads, tuple(busy))
 
 
 def _rests(frame: FrameType | None) -> bool:
     # queue.get() waits in Condition.wait(), so the frame that matters is below those of threading.
-    while frame is not None and frame.f_code.co_filename == threading.__file__:
+    while frame is not None and frame.f_code.co_filename.startswith(_WAITS_WITHIN):
         frame = frame.f_back
     if frame is None:
         return False

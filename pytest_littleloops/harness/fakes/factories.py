@@ -6,11 +6,11 @@ Values only. What works on an issue, and what hears of a result, lives elsewhere
 from __future__ import annotations
 
 import dataclasses
-import threading
 from pathlib import Path
 from typing import Any
 
 from pytest_littleloops.reference.model import Issue, WorkerResult
+from pytest_littleloops.simulation import real
 
 _DEFAULT_TYPE = "BUG"
 _FIRST_NUMBER = 101
@@ -37,7 +37,8 @@ class IssueFactory:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A real one also in an exploration: nothing under it is a point.
+        self._lock = real.allocate_lock()
         self._next_number = _FIRST_NUMBER
         self._given: set[str] = set()
 

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED, FINISHED
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import TypeVar, cast
 
 from pytest_littleloops.harness.accounts.liveness import Baseline
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, hang
+from pytest_littleloops.simulation.inside import is_in_world, patiently
 
 T = TypeVar("T")
 Outcome = TypeVar("Outcome")
@@ -64,7 +66,8 @@ class Finishers:
     def is_anybody_alive(self) -> bool:
         """True if one of them lives, other than the calling thread."""
         me = threading.current_thread()
-        early = (self.maker, threading.main_thread())
+        # In an exploration the main thread of the process waits until the schedule has ended.
+        early = (self.maker,) if is_in_world() else (self.maker, threading.main_thread())
         return any(one.is_alive() and one is not me for one in early) or bool(self.baseline.later_threads())
 
 
@@ -191,9 +194,10 @@ class FakeFuture(Future[T]):
         if is_hopeless:
             raise StillPending(self._refusal(method))
         limit = self._patience if timeout is None else min(timeout, self._patience)
-        with self._condition:
+        is_ours = timeout is None or timeout > self._patience
+        with self._condition, patiently() if is_ours else nullcontext():
             has_ended = self._condition.wait_for(self.done, limit)
-        if not has_ended and (timeout is None or timeout > self._patience):
+        if not has_ended and is_ours:
             raise hang(f"{method}() of {self._title}", self._patience)
 
     @property

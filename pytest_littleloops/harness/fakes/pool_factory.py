@@ -19,6 +19,7 @@ from pytest_littleloops.reference.model import Issue, WorkerResult
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.submission import Process
 from pytest_littleloops.reference.threads import IssueThreads
+from pytest_littleloops.simulation.inside import is_in_world, patiently
 
 
 class PoolFactory:
@@ -97,11 +98,14 @@ def wait_until_ended(pool: WorkerPool, patience: float) -> None:
     Raises Hang if the completions take longer than `patience` seconds, or then the threads.
     """
     __tracebackhide__ = True
-    if not pool.drain(patience):
+    with patiently():
+        is_drained = pool.drain(patience)
+    if not is_drained:
         raise hang(f"the completion of {', '.join(_owed(pool))}", patience)
     deadline = time.monotonic() + patience
     for thread in _own_threads(pool):
-        thread.join(max(0.0, deadline - time.monotonic()))
+        with patiently():
+            thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             raise hang(f"thread {thread.name} of a pool that was shut down to end", patience)
 
@@ -109,6 +113,10 @@ def wait_until_ended(pool: WorkerPool, patience: float) -> None:
 def _cancel_what_waits(pool: WorkerPool, patience: float) -> None:
     """Shut `pool` down. Raises Hang if that takes longer than `patience` seconds."""
     __tracebackhide__ = True
+    if is_in_world():
+        # There a hang is found without a thread that waits for it, and each thread makes more schedules.
+        pool.shutdown(wait=False, cancel_pending=True)
+        return
     # The completion of what is cancelled runs in the thread that cancels, and may never return.
     canceller = threading.Thread(
         target=pool.shutdown,

@@ -19,6 +19,7 @@ from pytest_littleloops.harness.fakes.fake_future import require_exception
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, hang, wait_for
 from pytest_littleloops.reference.model import Issue, IssueState, WorkerResult
 from pytest_littleloops.reference.queue import IssueQueue
+from pytest_littleloops.simulation.inside import patiently
 
 Accepted = TypeVar("Accepted")
 Accepted_co = TypeVar("Accepted_co", covariant=True)
@@ -134,7 +135,7 @@ class RecordingOrchestrator:
         """
         __tracebackhide__ = True
         require_issue_id(issue_id, "wait_until_called()")
-        with self._changed:
+        with self._changed, patiently():
             is_called = self._changed.wait_for(lambda: issue_id in self._called, self._patience)
         if not is_called:
             raise hang(f"on_worker_complete() to be called for {issue_id}", self._patience)
@@ -168,7 +169,8 @@ class RecordingOrchestrator:
         __tracebackhide__ = True
         limit = self._patience if timeout is None else timeout
         with self._changed:
-            self._changed.wait_for(lambda: not self._owed, limit)
+            with patiently():
+                self._changed.wait_for(lambda: not self._owed, limit)
             missing = ", ".join(self._owed)
         if missing:
             raise hang(f"the completion of {missing} to end", limit)

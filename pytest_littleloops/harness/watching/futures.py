@@ -12,12 +12,23 @@ import sys
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from dataclasses import dataclass
 from typing import Any
 
 from pytest_littleloops.harness.accounts.journal import Kind, error_text
 from pytest_littleloops.harness.watching.completions import function_name, outcome_word
 from pytest_littleloops.harness.watching.observations import Observations
+
+
+def has_ended(future: Future[object]) -> bool:
+    """What `future.done()` says, without its lock: a look of the ledger's is no step of an exploration."""
+    if not isinstance(future, Future):  # a library's own kind
+        return bool(future.done())
+    return future._state in _ENDED
+
+
+_ENDED = (CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED)
 
 
 def observe_born(observations: Observations, future: Future[object]) -> None:
@@ -45,7 +56,7 @@ def _observe(observations: Observations, future: Future[object], number: int, is
     if handling is not None and number in handling.numbers:
         return
     # Of a future that has ended already, nobody knows in which thread.
-    when = " before submit returned" if future.done() else ""
+    when = " before submit returned" if has_ended(future) else ""
     ended = functools.partial(_note_end, observations, number, issue_id, when)
     # The first done-callback of a new future: its end is noted before anybody handles it.
     Future.add_done_callback(future, ended)

@@ -18,7 +18,7 @@ from pytest_littleloops.harness.accounts.journal import Journal
 from pytest_littleloops.harness.accounts.liveness import threads_within
 from pytest_littleloops.harness.watching.completions import ObservedCall
 from pytest_littleloops.harness.watching.exchange import Method, exchange_class
-from pytest_littleloops.harness.watching.futures import observe_born
+from pytest_littleloops.harness.watching.futures import has_ended, observe_born
 from pytest_littleloops.harness.watching.lifecycle import (
     Lifecycle,
     NotWatchable,
@@ -91,12 +91,12 @@ class Watcher:
     def is_done(self, number: int) -> bool:
         """Whether the future of this submission has ended, though its done-callbacks may still run."""
         future = self._observations.futures.get(number)
-        return future is not None and future.done()
+        return future is not None and has_ended(future)
 
     def unresolved(self) -> list[int]:
         """The numbers of the submissions whose future somebody still holds and nobody has ended."""
         futures = self._observations.futures
-        return [number for number, future in list(futures.items()) if not future.done()]
+        return [number for number, future in list(futures.items()) if not has_ended(future)]
 
     def known_threads(self) -> set[threading.Thread]:
         """The threads that watched objects keep: in attributes, in collections, in their executors."""

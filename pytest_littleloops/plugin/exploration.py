@@ -1,0 +1,230 @@
+"""Tests that are explored: each runs under many schedules instead of once.
+
+Registered as a plugin when the first of them is collected. The body, its function-scoped fixtures and the
+check of its ledger are one scenario; the engine runs it, and what it finds is the outcome of the test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import unittest
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_littleloops.plugin import checks
+from pytest_littleloops.plugin.messages import led_by_code
+from pytest_littleloops.plugin.progress import Progress
+from pytest_littleloops.plugin.schedule_fixtures import (
+    ScheduleFixtures,
+    clear_records,
+    is_kept,
+    kept_names,
+)
+from pytest_littleloops.plugin.settings import INTERRUPTED, VERDICT, explore_settings
+from pytest_littleloops.simulation.explorer import Exploration, Explorer
+from pytest_littleloops.simulation.failures import SimulationFailure
+from pytest_littleloops.simulation.inside import is_in_world
+from pytest_littleloops.simulation.primitives import current_world
+from pytest_littleloops.simulation.settings import Settings
+
+_SETTINGS = pytest.StashKey[Settings]()
+_NAME = "littleloops-exploration"
+_LET_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+"""What ends the test whatever the schedule, and is no failure of it."""
+
+
+def prepare(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Register the hooks, and read how each of these tests is to be explored.
+
+    Raises pytest.UsageError for a test that cannot be.
+    """
+    for item in items:
+        item.stash[_SETTINGS] = explore_settings(item)
+        reason = _why_not(item)
+        if reason is not None:
+            raise pytest.UsageError(f"{item.nodeid} cannot be explored: {reason}")
+    if config.getoption("--littleloops-replay") and len(items) > 1:
+        raise pytest.UsageError(
+            "--littleloops-replay: a token belongs to one test, and "
+            f"{len(items)} explored tests were selected; name the one, for example {items[0].nodeid}"
+        )
+    if not config.pluginmanager.has_plugin(_NAME):
+        config.pluginmanager.register(Explorations(), _NAME)
+
+
+def _why_not(item: pytest.Item) -> str | None:
+    if not isinstance(item, pytest.Function):
+        return "it is no test function; call explore() inside it instead"
+    if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+        return "a unittest.TestCase has its own way to run; make it a plain class or function"
+    if inspect.iscoroutinefunction(item.obj) or inspect.isasyncgenfunction(item.obj):
+        return "the event loop of an async test is not under control; explore what its threads do"
+    if getattr(item.obj, "is_hypothesis_test", False):
+        return "Hypothesis runs it many times by itself; call explore() inside it instead"
+    for name, definitions in item._fixtureinfo.name2fixturedefs.items():
+        if name not in item.fixturenames:
+            continue
+        for definition in definitions:
+            function = definition.func
+            is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            if is_async and not is_kept(definition):
+                return f"its fixture {name!r} is async, and needs an event loop in each schedule"
+    return None
+
+
+class Explorations:
+    """The hooks around an explored test; they pass over every other test."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Set up what stays for the whole test; the rest is set up in each schedule."""
+        if _SETTINGS not in item.stash or not isinstance(item, pytest.Function):
+            return (yield)
+        names = item.fixturenames
+        item.fixturenames = kept_names(item)
+        try:
+            return (yield)
+        finally:
+            item.fixturenames = names
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Explore instead of calling the function once."""
+        __tracebackhide__ = True
+        settings = pyfuncitem.stash.get(_SETTINGS, None)
+        if settings is None:
+            return None
+        _Exploring(pyfuncitem, settings).run()
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Refuse a fixture of a wider scope that would hold the objects of one schedule."""
+        if fixturedef.scope != "function" and is_in_world():
+            raise pytest.UsageError(
+                f"the {fixturedef.scope}-scoped fixture {fixturedef.argname!r} was asked for inside a "
+                "schedule, and would outlive it: make it an argument of the explored test"
+            )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Have a message of the engine's begin with its code."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, SimulationFailure):
+            report.longrepr = led_by_code(item, call.excinfo, report.longrepr)
+        return report
+
+    def pytest_enter_pdb(self) -> None:
+        """While somebody is at the prompt, no real time counts."""
+        world = current_world()
+        if world is not None:
+            world.is_watched = False
+
+    def pytest_leave_pdb(self) -> None:
+        """From here on it counts again."""
+        world = current_world()
+        if world is not None:
+            world.is_watched = True
+
+
+class _Exploring:
+    """The exploration of one test; also what is around each of its schedules."""
+
+    def __init__(self, item: pytest.Function, settings: Settings) -> None:
+        self._item = item
+        self._settings = settings
+        self._fixtures = ScheduleFixtures(item)
+        self._sections = len(item._report_sections)
+        self._progress = Progress(item.config, settings.schedules)
+        self._memory = _Memory(item)
+
+    def run(self) -> None:
+        """Explore; raise what was found, with what a reader needs to see it again."""
+        __tracebackhide__ = True
+        explorer = Explorer(self._one_schedule, self._settings, surroundings=self, let_through=_LET_THROUGH)
+        known = self._memory.token if self._settings.replay is None else None
+        try:
+            found = explorer.run(known)
+        except _LET_THROUGH:
+            raise
+        except BaseException as error:
+            begun = f"{explorer.found.schedules:,} of {self._settings.schedules:,} schedules"
+            text = f"not certified, ended by {type(error).__name__} after {begun}"
+            error.add_note(f"  {text}")
+            self._item.config.stash.setdefault(INTERRUPTED, []).append(f"{self._item.nodeid}: {text}")
+            raise
+        finally:
+            self._progress.end()
+        self._item.user_properties += [
+            (VERDICT, found.summary()),
+            ("littleloops_schedules", found.schedules),
+        ]
+        self._memory.token = found.token if found.verdict == "failed" else None
+        if found.failure is not None:
+            self._annotate(found, found.failure)
+            raise found.failure
+
+    def before(self, number: int, is_replay: bool) -> None:
+        """Let each schedule, and above all the one that is told, begin with clean records."""
+        self._progress.show(number)
+        if is_replay or number < 2 or number % 100 == 0:
+            capture = self._item.config.pluginmanager.get_plugin("capturemanager")
+            if capture is not None and capture.is_globally_capturing():
+                capture.read_global_capture()
+        logs = self._item.config.pluginmanager.get_plugin("logging-plugin")
+        if logs is not None:
+            logs.caplog_handler.clear()
+            logs.report_handler.clear()
+        clear_records(self._item)
+        del self._item._report_sections[self._sections :]
+
+    def after(self, failure: BaseException | None) -> None:
+        """Take back what the test changed, while names still are what it found."""
+        monkeypatch = self._item.funcargs.get("monkeypatch")
+        if isinstance(monkeypatch, pytest.MonkeyPatch):
+            monkeypatch.undo()
+        checks.abandon(self._item, is_cut_short=isinstance(failure, SimulationFailure))
+
+    def _one_schedule(self) -> None:
+        __tracebackhide__ = True
+        item = self._item
+        with checks.after_fixtures(item), self._fixtures.fresh() as arguments, checks.after_body(item):
+            item.obj(**arguments)
+
+    def _annotate(self, found: Exploration, failure: BaseException) -> None:
+        number = f"schedule {found.schedules:,} of {self._settings.schedules:,}"
+        if self._settings.replay is not None:
+            number = "the schedule of the token"
+        story = found.story()
+        if story:
+            failure.add_note(story)
+        if found.token is None:
+            failure.add_note(f"  {number}: {found.verdict}")
+            return
+        failure.add_note(f"  {number}: {found.verdict}; see it again:")
+        failure.add_note(f'    pytest "{self._item.nodeid}" --littleloops-replay={found.token}')
+
+
+class _Memory:
+    """The token of the schedule that failed last time, in pytest's cache if there is one."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._cache = getattr(item.config, "cache", None)
+        # A file a test: several processes may write at once.
+        self._key = f"littleloops/failing/{hashlib.sha256(item.nodeid.encode()).hexdigest()[:16]}"
+
+    @property
+    def token(self) -> str | None:
+        """The token, or None."""
+        token = None if self._cache is None else self._cache.get(self._key, None)
+        return token if isinstance(token, str) else None
+
+    @token.setter
+    def token(self, token: str | None) -> None:
+        if self._cache is not None and (token is not None or self.token is not None):
+            self._cache.set(self._key, token)

@@ -1,0 +1,44 @@
+"""What code that runs inside a world may ask and say: whether there is one, and how it waits.
+
+For the harness, whose fixtures run inside worlds and outside of them. Outside, nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pytest_littleloops.simulation.primitives import current_world, own_world
+
+
+def is_in_world() -> bool:
+    """Whether the calling thread is a task of a world."""
+    return own_world() is not None
+
+
+def can_go_on(ident: int | None) -> bool | None:
+    """Whether the task on the thread of this number can take its next step; None if there is none."""
+    world = current_world()
+    for task in () if world is None else world.live:
+        if task.carrier.ident == ident:
+            return task.wants is None or not task.wants.held
+    return None
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Timed waits of the calling task in this block end only when nothing else can go on.
+
+    Elsewhere a wait may end early although what it waits for would still come: the choice that finds
+    races of timeouts. The patience of a test harness is no such race.
+    """
+    world = own_world()
+    task = None if world is None else world.current
+    if task is None:
+        yield
+        return
+    was_patient, task.is_patient = task.is_patient, True
+    try:
+        yield
+    finally:
+        task.is_patient = was_patient
