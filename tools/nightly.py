@@ -54,6 +54,15 @@ def many_times() -> None:
         run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/reference", "tests/harness")
 
 
+def many_schedules() -> None:
+    """What takes thousands of schedules, and the pools of pebble before and after a bug of theirs."""
+    for version in ("5.0.5", "5.0.6", ""):
+        requirement = f"pebble=={version}" if version else "pebble"
+        python = python_with(f"schedules{version}", requirement)
+        tests = ("tests/simulation",) if version else ("tests/slow",)
+        run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+
+
 def benchmarks() -> None:
     """Every claim about speed and memory."""
     run(python_with("repeats"), "benchmarks/run.py")
@@ -63,6 +72,7 @@ JOBS: tuple[Callable[[], None], ...] = (
     with_oldest_dependencies,
     beside_other_plugins,
     many_times,
+    many_schedules,
     benchmarks,
 )
 

@@ -1,5 +1,8 @@
-"""The engine's room: schedules, not issues.
+"""The engine: runs unmodified threaded code under many schedules. It knows tasks and objects, not issues.
 
-What will live here runs unmodified threaded code under every schedule. It knows tasks and objects and
-imports nothing of the other wings.
+From the inside out: `real` keeps the real primitives, `carriers` and `placement` the threads that tasks run on,
+`world` is one execution (whose turn it is, and a clock), `primitives` and `cell` are what tasks act on,
+`sites`, `outside` and `patching` put these in the place of the real ones, `strategies` choose, `replay` and
+`schedule` choose again, `story` tells, `explorer` executes again and again, `explore` is the function for
+users, and `inside` is what code within a world may ask. Nothing here imports another wing.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pytest_littleloops.simulation import primitives
+from pytest_littleloops.simulation import primitives, real
 from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit, TaskKilled, Uncontrolled
 from pytest_littleloops.simulation.patching import Control, leave_interpreter
 from pytest_littleloops.simulation.placement import Placement
@@ -109,11 +109,14 @@ class Explorer:
         self._let_through = let_through
         self._early_timeouts = settings.early_timeouts
         self._placement = Placement()
+        self._began = int(real.epoch())
         self._control = Control(scenario, self._placement)
         self._modules = set(sys.modules)
         self._outside: set[str] = set()
         self.found = Exploration()
         """What was found so far, also when an exception ends the exploration."""
+        self.steps = self.switches = 0
+        """Of all schedules together: how many operations, and how often the running task changed."""
 
     def run(self, known: str | None = None) -> Exploration:
         """Explore or replay, as the settings say; `known` is the token of a schedule to try first.
@@ -171,6 +174,8 @@ class Explorer:
                 break
             found.schedules += 1
             world = self._execute(chooser, found.schedules)
+            self.steps += world.steps
+            self.switches += world.switches
             strategy.learn(world)
             if isinstance(world.failure, StepLimit):
                 found.blocked += 1
@@ -274,6 +279,7 @@ class Explorer:
             max_steps=settings.max_steps,
             early_timeouts=self._early_timeouts,
             patience=settings.patience,
+            began=self._began,
         )
         world.recorder = story
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.

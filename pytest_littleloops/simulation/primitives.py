@@ -391,9 +391,10 @@ def monotonic() -> float:
 
 
 def epoch() -> float:
-    """The virtual time since 1970, in seconds: a world begins in November 2023."""
+    """The virtual time since 1970, in seconds; all worlds of an exploration begin when that began."""
     world = own_world()
-    return real.epoch() if world is None else 1_700_000_000.0 + world.read_clock()
+    # A whole number is added, so that differences are rounded alike in every process.
+    return real.epoch() if world is None else world.began + world.read_clock()
 
 
 def sleep(seconds: float) -> None:

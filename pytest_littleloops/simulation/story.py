@@ -56,7 +56,8 @@ def tell(steps: Sequence[Step], switches: int) -> str:
     if not shown:
         return ""
     widths = [max(len(line[column]) for line in shown) for column in range(3)]
-    text = [f"  the schedule, {len(steps)} steps with {switches} switches of task:"]
+    count = f"{switches} switch{'es' * (switches != 1)} of task"
+    text = [f"  the schedule, {len(steps)} steps with {count}:"]
     if left_out > 0:
         text.append(f"    ({left_out} lines before these)")
     previous = ""

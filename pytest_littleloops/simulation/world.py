@@ -120,7 +120,13 @@ class World:
     """One execution of a scenario under one chooser."""
 
     def __init__(
-        self, chooser: Chooser, *, max_steps: int = 20_000, early_timeouts: int = 2, patience: float = 10.0
+        self,
+        chooser: Chooser,
+        *,
+        max_steps: int = 20_000,
+        early_timeouts: int = 2,
+        patience: float = 10.0,
+        began: int = 0,
     ) -> None:
         self.chooser = chooser
         self.max_steps = max_steps
@@ -130,6 +136,8 @@ class World:
         self.live: list[Task] = []
         self.current: Task | None = None
         self.clock = 1_000.0
+        self.began = began
+        """What the clock of the day adds to `clock`, in seconds."""
         self.steps = 0
         self.switches = 0
         self.choices: list[int] = []

@@ -1,0 +1,90 @@
+"""The story of a failing schedule: steps by task, at lines of the user's code."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pytest_littleloops import Cell, Exploration, explore
+from pytest_littleloops.simulation.story import Step, tell
+
+
+def lost_update() -> None:
+    """Two tasks that read before either writes."""
+    cell = Cell(0)
+
+    def add() -> None:
+        cell.set(cell.get() + 1)  # the line
+
+    adder = threading.Thread(target=add, name="adder")
+    adder.start()
+    add()
+    adder.join()
+    assert cell.get() == 2
+
+
+def failed(result: Exploration) -> Exploration:
+    """It, if it failed."""
+    assert result.verdict == "failed", result
+    return result
+
+
+def test_a_story_has_tasks_operations_and_lines() -> None:
+    """Who read and wrote what, where; in the order in which it happened."""
+    result = failed(explore(lost_update, schedules=100))
+    line = lost_update.__code__.co_firstlineno + 5
+    steps = [(step.task, step.what) for step in result.steps if step.place == f"test_story.py:{line}"]
+    assert sorted(steps[:2]) == [("MainThread", "read Cell(0)"), ("adder", "read Cell(0)")]
+    assert sorted(steps[2:]) == [("MainThread", "write Cell(0)"), ("adder", "write Cell(0)")] or sorted(
+        steps[2:]
+    ) == [("MainThread", "write Cell(1)"), ("adder", "write Cell(0)")]
+
+
+def test_a_story_names_the_call_of_the_user_not_what_goes_on_inside() -> None:
+    """The standard library's own lines are left out, what was called in it is named."""
+
+    def scenario() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            assert executor.submit(abs, -1).result() == 2
+
+    text = failed(explore(scenario, schedules=1)).story()
+    assert "ThreadPoolExecutor.submit" in text
+    assert "test_story.py" in text
+    assert "thread.py" not in text
+    assert "acquire" not in text
+
+
+def test_a_story_is_that_of_the_last_replay() -> None:
+    """As many steps as the schedule had, and its switches."""
+    result = failed(explore(lost_update, schedules=100))
+    assert result.story().startswith(
+        f"  the schedule, {len(result.steps)} steps with {result.switches} switches of task:\n"
+    )
+    again = explore(lost_update, replay=result.token)
+    assert (again.steps, again.switches) == (result.steps, result.switches)
+
+
+def test_calls_in_a_row_are_one_line_and_the_task_is_named_where_it_changes() -> None:
+    """The number is that of the first of them."""
+    steps = [Step("a", "get", "x.py:1")] * 3 + [Step("a", "put", "x.py:2"), Step("b", "get", "x.py:1")]
+    assert tell(steps, 1).splitlines() == [
+        "  the schedule, 5 steps with 1 switch of task:",
+        "    1  a  get  x.py:1",
+        "    4     put  x.py:2",
+        "    5  b  get  x.py:1",
+    ]
+
+
+def test_a_long_story_shows_its_end() -> None:
+    """How much is missing is said."""
+    steps = [Step("a", f"call {number}", "x.py:1") for number in range(100)]
+    lines = tell(steps, 0).splitlines()
+    assert lines[1] == "    (40 lines before these)"
+    assert lines[-1].split() == ["100", "call", "99", "x.py:1"]
+
+
+def test_where_the_user_has_no_line_the_library_speaks() -> None:
+    """A schedule that goes on in threads of the standard library alone."""
+    steps = [Step("worker", "acquire in _worker", "")]
+    assert tell(steps, 0).splitlines()[1] == "    1  worker  acquire in _worker"
+    assert tell([], 0) == ""
