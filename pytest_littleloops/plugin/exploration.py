@@ -27,7 +27,7 @@ from pytest_littleloops.plugin.settings import INTERRUPTED, VERDICT, explore_set
 from pytest_littleloops.simulation.explorer import Exploration, Explorer
 from pytest_littleloops.simulation.failures import SimulationFailure
 from pytest_littleloops.simulation.inside import is_in_world
-from pytest_littleloops.simulation.primitives import current_world
+from pytest_littleloops.simulation.membership import current_world
 from pytest_littleloops.simulation.settings import Settings
 
 _SETTINGS = pytest.StashKey[Settings]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import sys
+import time
 from collections.abc import Callable
 
 from pytest_littleloops.simulation import placement, real
@@ -72,3 +73,18 @@ def give_back(carrier: Carrier) -> None:
     if address:
         ctypes.cast(address, ctypes.py_object).value.clear()
     _idle.append(carrier)
+
+
+def interrupt(ident: int, exception: type[BaseException]) -> None:
+    """Raise an exception in a thread, at its next bytecode."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(exception))
+
+
+def is_computing(ident: int) -> bool:
+    """Whether a thread uses the processor; one that does not is blocked in C."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return False
+    clock = time.pthread_getcpuclockid(ident)
+    before = time.clock_gettime(clock)
+    real.sleep(0.02)
+    return time.clock_gettime(clock) > before

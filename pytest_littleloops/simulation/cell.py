@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from pytest_littleloops.simulation import primitives, real
+from pytest_littleloops.simulation import membership, real
 
 Value = TypeVar("Value")
 
@@ -18,7 +18,7 @@ class Cell(Generic[Value]):
     def __init__(self, value: Value) -> None:
         self._value = value
         self._lock = real.allocate_lock()
-        world = primitives.own_world()
+        world = membership.own_world()
         self.name = (-1, 0) if world is None else world.new_name()
 
     def get(self) -> Value:
@@ -45,6 +45,6 @@ class Cell(Generic[Value]):
         return f"Cell({self._value!r})"
 
     def _point(self, operation: str) -> None:
-        world = primitives.own_world()
+        world = membership.own_world()
         if world is not None and not world.is_over:
             world.point(operation, self)

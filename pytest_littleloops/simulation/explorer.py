@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pytest_littleloops.simulation import primitives, real
+from pytest_littleloops.simulation import membership, real, threads
 from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit, TaskKilled, Uncontrolled
 from pytest_littleloops.simulation.patching import Control, leave_interpreter
 from pytest_littleloops.simulation.placement import Placement
@@ -123,7 +123,7 @@ class Explorer:
 
         Raises RuntimeError inside another exploration, and what ends it from outside: KeyboardInterrupt.
         """
-        if primitives.current_world() is not None:
+        if membership.current_world() is not None:
             raise RuntimeError(
                 "an exploration is running already; one cannot run inside another, or beside it"
             )
@@ -290,7 +290,7 @@ class Explorer:
                 root = threading.Thread(target=self._body(world), name="MainThread")
                 threading._limbo[root] = root  # type: ignore[attr-defined]
                 try:
-                    world.execute("MainThread", primitives.bootstrap(root))
+                    world.execute("MainThread", threads.bootstrap(root))
                 finally:
                     self._surroundings.after(world.failure)
         except Uncontrolled as error:

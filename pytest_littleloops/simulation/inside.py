@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pytest_littleloops.simulation.primitives import current_world, own_world
+from pytest_littleloops.simulation.membership import current_world, own_world
 
 
 def is_in_world() -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pytest_littleloops.simulation import primitives, real
+from pytest_littleloops.simulation import membership, real
 from pytest_littleloops.simulation.sites import is_standard_library
 
 _METHODS: tuple[tuple[str, str, str, str], ...] = (
@@ -65,7 +65,7 @@ def exchanges() -> list[Exchange]:
 def _telling(what: str, method: Callable[..., object]) -> Callable[..., object]:
     @functools.wraps(method)
     def tell(*args: Any, **kwargs: Any) -> object:
-        world = primitives.own_world()
+        world = membership.own_world()
         if world is not None and not world.is_over:
             world.note_outside(f"{what} ({_place()})")
         return method(*args, **kwargs)
@@ -83,7 +83,7 @@ def _place() -> str:
 def _noting_pipe(pipe: Callable[..., Any]) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         ends = pipe(*args, **kwargs)
-        world = primitives.own_world()
+        world = membership.own_world()
         if world is not None:
             world.pipes.extend(ends)
         return ends
@@ -118,7 +118,7 @@ def _wait(
 ) -> list[Any]:
     """`multiprocessing.connection.wait`: a point, in virtual time."""
     connections = list(object_list)
-    world = primitives.own_world()
+    world = membership.own_world()
     if world is None or world.is_over or real.poll is None:
         return real_wait(connections, timeout)
     has_children = any(what.startswith(("subprocess", "fork")) for what in world.outside)

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from pytest_littleloops.simulation import outside, primitives
+from pytest_littleloops.simulation import clock, membership, outside, primitives, threads
 from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.sites import Sites
 from pytest_littleloops.simulation.world import World
@@ -39,26 +39,26 @@ _FUNCTIONS: list[tuple[object, str, object]] = [
     (threading, "Lock", primitives.Lock),
     (threading, "RLock", primitives.RLock),
     (queue, "SimpleQueue", queue._PySimpleQueue),  # type: ignore[attr-defined]
-    (time, "sleep", primitives.sleep),
-    (time, "monotonic", primitives.monotonic),
-    (time, "perf_counter", primitives.monotonic),
-    (time, "time", primitives.epoch),
-    (time, "monotonic_ns", _nanoseconds(primitives.monotonic)),
-    (time, "perf_counter_ns", _nanoseconds(primitives.monotonic)),
-    (time, "time_ns", _nanoseconds(primitives.epoch)),
-    (_thread, "start_new_thread", primitives.start_new_thread),
+    (time, "sleep", clock.sleep),
+    (time, "monotonic", clock.monotonic),
+    (time, "perf_counter", clock.monotonic),
+    (time, "time", clock.epoch),
+    (time, "monotonic_ns", _nanoseconds(clock.monotonic)),
+    (time, "perf_counter_ns", _nanoseconds(clock.monotonic)),
+    (time, "time_ns", _nanoseconds(clock.epoch)),
+    (_thread, "start_new_thread", threads.start_new_thread),
 ]
 """What user code calls."""
 
 _INSIDE: list[tuple[object, str, object]] = [
     (threading, "_allocate_lock", primitives.Lock),
     (threading, "_CRLock", primitives.RLock),
-    (threading, "_start_new_thread", primitives.start_new_thread),
-    (threading, "_set_sentinel", primitives.set_sentinel),
-    (threading, "_start_joinable_thread", primitives.start_joinable_thread),
-    (threading, "_ThreadHandle", primitives.ThreadHandle),
-    (threading, "_time", primitives.monotonic),
-    (queue, "time", primitives.monotonic),
+    (threading, "_start_new_thread", threads.start_new_thread),
+    (threading, "_set_sentinel", threads.set_sentinel),
+    (threading, "_start_joinable_thread", threads.start_joinable_thread),
+    (threading, "_ThreadHandle", threads.ThreadHandle),
+    (threading, "_time", clock.monotonic),
+    (queue, "time", clock.monotonic),
 ]
 """What the standard library calls; not every version has every one."""
 
@@ -83,7 +83,7 @@ class Control:
     def over(self, world: World) -> Iterator[None]:
         """Names mean the primitives of this world until the end of the block."""
         given_back: list[Callable[[], object]] = []
-        primitives.enter(world)
+        membership.enter(world)
         try:
             for owner, name, new in self._of_one_world(world):
                 old = vars(owner).get(name, _MISSING)
@@ -102,7 +102,7 @@ class Control:
                 self._restore(given_back)
                 raise
             finally:
-                primitives.leave()
+                membership.leave()
 
     def _restore(self, given_back: list[Callable[[], object]]) -> None:
         for put, old, _ in self._sites.exchanges:
@@ -138,7 +138,7 @@ class Control:
 
         def fail(args: threading.ExceptHookArgs) -> None:
             # The standard library ignores a SystemExit that ends a thread.
-            if primitives.own_world() is not world:
+            if membership.own_world() is not world:
                 report(args)
             elif args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
                 world.fail(args.exc_value)

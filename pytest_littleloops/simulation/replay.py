@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_littleloops.simulation.failures import Nondeterministic
-from pytest_littleloops.simulation.world import Task, World
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import World
 
 
 class Plainest:

@@ -13,7 +13,8 @@ from functools import cache
 from types import CodeType, FrameType
 
 from pytest_littleloops.simulation.sites import is_standard_library
-from pytest_littleloops.simulation.world import Task, World
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import World
 
 _SHOWN = 60
 """So many lines of a story are shown: its last ones."""

@@ -11,11 +11,7 @@ microseconds, 12 hand-overs of 7 (30 before all tasks were put on one processor,
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sys
-import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -30,26 +26,14 @@ from pytest_littleloops.simulation.failures import (
     TaskKilled,
     Uncontrolled,
 )
+from pytest_littleloops.simulation.stacks import stack_lines
+from pytest_littleloops.simulation.tasks import CLOCK, READ_CLOCK, Task, Wanted
 
 _MANY_JUMPS = 10
 """So many times in the second half of its steps only the clock could go on: a run makes no progress."""
 
 _KILLS = 200
 """How often a task may be told that its world has ended before it is left where it is."""
-
-
-READ_CLOCK = "read the clock"
-CLOCK = "the clock"
-"""The object of sleeps and clock reads."""
-
-
-class Wanted(Protocol):
-    """What a task waits for: anything that is held or not."""
-
-    @property
-    def held(self) -> bool:
-        """Whether a task that wants this has to wait."""
-        ...
 
 
 class Chooser(Protocol):
@@ -70,50 +54,6 @@ class Recorder(Protocol):
     def choice(self, chosen: Task, count: int) -> None:
         """One of `count` options was chosen."""
         ...
-
-
-class Task:
-    """One thread of the scenario, from the moment it was started."""
-
-    __slots__ = (
-        "carrier",
-        "created",
-        "deadline",
-        "is_daemon",
-        "is_patient",
-        "is_timed_out",
-        "kills",
-        "name",
-        "number",
-        "operation",
-        "reads",
-        "run",
-        "thing",
-        "wants",
-    )
-
-    def __init__(self, number: int, name: str, run: Callable[[], None], is_daemon: bool) -> None:
-        self.number = number
-        self.name = name
-        self.run = run
-        self.is_daemon = is_daemon
-        self.carrier = carriers.take()
-        self.is_patient = False
-        """Whether its timed waits end only when nothing else can go on."""
-        self.wants: Wanted | None = None
-        self.deadline: float | None = None
-        self.is_timed_out = False
-        self.operation = "start"
-        self.thing: object = self
-        self.created = 0
-        self.reads = 0
-        self.kills = 0
-
-    def said(self) -> str:
-        """The operation and its object."""
-        if isinstance(self.thing, str | Task):
-            return self.operation
-        return f"{self.operation} {self.thing!r}"
 
 
 class World:
@@ -204,13 +144,13 @@ class World:
         # The stuck task first: it is the one that runs.
         for task in sorted(self.live, key=lambda task: task is not stuck):
             self.current = task
-            if task is stuck and not _is_computing(task.carrier.ident):
+            if task is stuck and not carriers.is_computing(task.carrier.ident):
                 # An exception for a thread that never takes it keeps the interpreter looking for one,
                 # which a traced loop of another thread does not survive (seen with 3.11 under coverage).
                 self._abandon(task)
                 continue
             if task is stuck:
-                _raise_in(task.carrier.ident, TaskKilled)
+                carriers.interrupt(task.carrier.ident, TaskKilled)
             else:
                 task.carrier.baton.release()
             if not self._acknowledged.acquire(timeout=1.0):
@@ -454,34 +394,5 @@ class World:
         for task in self.live:
             lines.append(f"  {task.name}: {task.said()}")
             frame = frames.get(task.carrier.ident)
-            lines += ["  " + line for line in _stack(frame)]
+            lines += ["  " + line for line in stack_lines(frame)]
         return "\n".join(lines)
-
-
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
-_SIMULATION = os.path.dirname(__file__)
-
-
-def _stack(frame: FrameType | None) -> list[str]:
-    """The lines of a stack without those that the engine adds to it."""
-    shown = traceback.StackSummary.from_list(
-        entry
-        for entry in traceback.extract_stack(frame)
-        if not entry.filename.startswith((_SIMULATION, os.path.join(_PACKAGE, "plugin")))
-        and not entry.name.startswith("_bootstrap")
-    )
-    return "".join(shown.format()).splitlines()
-
-
-def _raise_in(ident: int, exception: type[BaseException]) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(exception))
-
-
-def _is_computing(ident: int) -> bool:
-    """Whether a thread uses the processor; one that does not is blocked in C."""
-    if not hasattr(time, "pthread_getcpuclockid"):
-        return False
-    clock = time.pthread_getcpuclockid(ident)
-    before = time.clock_gettime(clock)
-    real.sleep(0.02)
-    return time.clock_gettime(clock) > before

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_littleloops.simulation.failures import Nondeterministic
-from pytest_littleloops.simulation.world import Chooser, Task, World
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import Chooser, World
 
 
 @dataclass(slots=True)

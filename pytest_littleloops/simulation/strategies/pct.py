@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 
-from pytest_littleloops.simulation.world import Chooser, Task, World
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import Chooser, World
 
 _SPINS = 500
 """So many choices in a row a task may win before it makes room for the others."""

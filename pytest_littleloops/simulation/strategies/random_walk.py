@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 
-from pytest_littleloops.simulation.world import Chooser, Task, World
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import Chooser, World
 
 
 class RandomWalk:

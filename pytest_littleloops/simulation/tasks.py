@@ -1,0 +1,65 @@
+"""A task: one thread of a scenario, and the operation that it has announced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pytest_littleloops.simulation import carriers
+
+READ_CLOCK = "read the clock"
+CLOCK = "the clock"
+"""The object of sleeps and clock reads."""
+
+
+class Wanted(Protocol):
+    """What a task waits for: anything that is held or not."""
+
+    @property
+    def held(self) -> bool:
+        """Whether a task that wants this has to wait."""
+        ...
+
+
+class Task:
+    """One thread of the scenario, from the moment it was started."""
+
+    __slots__ = (
+        "carrier",
+        "created",
+        "deadline",
+        "is_daemon",
+        "is_patient",
+        "is_timed_out",
+        "kills",
+        "name",
+        "number",
+        "operation",
+        "reads",
+        "run",
+        "thing",
+        "wants",
+    )
+
+    def __init__(self, number: int, name: str, run: Callable[[], None], is_daemon: bool) -> None:
+        self.number = number
+        self.name = name
+        self.run = run
+        self.is_daemon = is_daemon
+        self.carrier = carriers.take()
+        self.is_patient = False
+        """Whether its timed waits end only when nothing else can go on."""
+        self.wants: Wanted | None = None
+        self.deadline: float | None = None
+        self.is_timed_out = False
+        self.operation = "start"
+        self.thing: object = self
+        self.created = 0
+        self.reads = 0
+        self.kills = 0
+
+    def said(self) -> str:
+        """The operation and its object."""
+        if isinstance(self.thing, str | Task):
+            return self.operation
+        return f"{self.operation} {self.thing!r}"

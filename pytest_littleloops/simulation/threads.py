@@ -1,0 +1,157 @@
+"""Threads of a world, as `threading` starts and joins them: each is a task.
+
+Before Python 3.13 that is a function and a lock that is held as long as the thread lives; from then on it
+is a function that returns a handle.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pytest_littleloops.simulation import real
+from pytest_littleloops.simulation.failures import TaskKilled
+from pytest_littleloops.simulation.membership import own_world
+from pytest_littleloops.simulation.primitives import Lock, is_running
+from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.world import World
+
+
+class Sentinel(Lock):
+    """Held as long as its thread is alive. A look at it is no point: threading looks under a real lock."""
+
+    __slots__ = ()
+
+    def locked(self) -> bool:
+        """Whether the thread is alive."""
+        return self.held and is_running(self.world)
+
+
+class ThreadHandle:
+    """What stands for a thread of the operating system from Python 3.13 on."""
+
+    ident: int | None
+    _alive: Lock
+    _is_done: bool
+
+    def __new__(cls) -> ThreadHandle:
+        """As of a lock."""
+        if own_world() is None:
+            return real.ThreadHandle()  # type: ignore[no-any-return]
+        handle = super().__new__(cls)
+        handle.ident = None
+        handle._alive = Lock()
+        handle._is_done = False
+        return handle
+
+    def is_done(self) -> bool:
+        """Whether the thread has ended."""
+        return self._is_done or not is_running(self._alive.world)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended: a point."""
+        if self._is_done:
+            return
+        if self._alive.acquire(timeout=-1 if timeout is None or timeout < 0 else timeout):
+            self._alive.release()
+
+    def _set_done(self) -> None:
+        self._is_done = True
+        self._alive.held = False
+
+
+_sentinels: dict[int, Sentinel] = {}
+
+
+def set_sentinel() -> Sentinel:
+    """A lock that is let go when the calling task ends."""
+    if own_world() is None:
+        return real.set_sentinel()  # type: ignore[no-any-return]
+    sentinel = Sentinel()
+    assert isinstance(sentinel, Sentinel)
+    _sentinels[real.get_ident()] = sentinel
+    return sentinel
+
+
+def _keep_quiet_when_killed(thread: Any) -> None:
+    # A task that is told late that its world has ended, when whatever it was blocked in lets it go, has
+    # nothing to report to the hook of that later time.
+    report = getattr(thread, "_invoke_excepthook", None)
+    if report is None:
+        return
+
+    def report_unless_killed(thread: object) -> None:
+        if not isinstance(sys.exc_info()[1], TaskKilled):
+            report(thread)
+
+    thread._invoke_excepthook = report_unless_killed
+
+
+def bootstrap(thread: object) -> Callable[[], None]:
+    """What the task of a `threading.Thread` that nobody started runs."""
+    _keep_quiet_when_killed(thread)
+
+    def run() -> None:
+        try:
+            thread._bootstrap()  # type: ignore[attr-defined]
+        finally:
+            _let_sentinel_go()
+
+    return run
+
+
+def _let_sentinel_go() -> None:
+    sentinel = _sentinels.pop(real.get_ident(), None)
+    if sentinel is not None:
+        sentinel.held = False
+
+
+def start_new_thread(
+    function: Callable[..., object],
+    args: tuple[object, ...] = (),
+    kwargs: dict[str, object] | None = None,
+) -> int:
+    """Start a task; what `threading.Thread.start` calls before Python 3.13."""
+    world = own_world()
+    if world is None:
+        return real.start_new_thread(function, args, kwargs or {})
+
+    def run() -> None:
+        try:
+            function(*args, **(kwargs or {}))
+        finally:
+            _let_sentinel_go()
+
+    return _start(world, function, run).carrier.ident
+
+
+def start_joinable_thread(
+    function: Callable[[], object], handle: ThreadHandle | None = None, daemon: bool = True
+) -> ThreadHandle:
+    """Start a task; what `threading.Thread.start` calls from Python 3.13 on."""
+    world = own_world()
+    if world is None:
+        return real.start_joinable_thread(function, handle=handle, daemon=daemon)  # type: ignore[no-any-return]
+    started = ThreadHandle() if handle is None else handle
+    started._alive.held = True
+
+    def run() -> None:
+        try:
+            function()
+        finally:
+            started._set_done()
+
+    started.ident = _start(world, function, run, is_daemon=daemon).carrier.ident
+    return started
+
+
+def _start(
+    world: World, function: Callable[..., object], run: Callable[[], None], is_daemon: bool | None = None
+) -> Task:
+    thread = getattr(function, "__self__", None)
+    _keep_quiet_when_killed(thread)
+    if is_daemon is None:
+        # A thread of `_thread` alone keeps no interpreter alive.
+        is_daemon = bool(getattr(thread, "daemon", True))
+    return world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
