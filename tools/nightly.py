@@ -9,7 +9,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +19,11 @@ COMPANIONS = ("pytest-randomly", "pytest-timeout", "pytest-rerunfailures")
 REPEATS = 20
 
 
-def python_with(name: str, *requirements: str) -> str:
+def python_with(name: str, *requirements: str, interpreter: str = sys.executable) -> str:
     """The interpreter of an environment that has this package and `requirements`."""
     folder = ENVIRONMENTS / name
     if not folder.exists():
-        venv.create(folder, with_pip=True)
+        run(interpreter, "-m", "venv", str(folder))
     python = str(folder / "bin" / "python")
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", ".", *requirements)
     return python
@@ -63,6 +62,18 @@ def many_schedules() -> None:
         run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
 
 
+def across_pythons() -> None:
+    """Tokens of one CPython replayed on the others."""
+    pythons = []
+    for minor in (11, 12, 13):
+        found = subprocess.run([ROOT / ".ci" / "find-python", f"3.{minor}"], capture_output=True, text=True)
+        if found.returncode:
+            print(f"CPython 3.{minor} is not on this machine: not tested")
+            continue
+        pythons.append(python_with(f"across3.{minor}", interpreter=found.stdout.strip()))
+    run(sys.executable, "tools/across_pythons.py", *pythons)
+
+
 def benchmarks() -> None:
     """Every claim about speed and memory."""
     run(python_with("repeats"), "benchmarks/run.py")
@@ -73,6 +84,7 @@ JOBS: tuple[Callable[[], None], ...] = (
     beside_other_plugins,
     many_times,
     many_schedules,
+    across_pythons,
     benchmarks,
 )
 

@@ -224,6 +224,22 @@ def test_a_token_of_other_code_is_nondeterministic() -> None:
     assert isinstance(result.failure, Nondeterministic)
 
 
+def test_a_token_of_another_standard_library_is_nondeterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it synchronises differently a replay is LL501, not a pass: here an event that locks twice."""
+    found = explore(lose_an_update)
+    plain_set = threading.Event.set
+
+    def set_as_elsewhere(event: threading.Event) -> None:
+        with event._cond:  # type: ignore[attr-defined]
+            pass
+        plain_set(event)
+
+    monkeypatch.setattr(threading.Event, "set", set_as_elsewhere)
+    again = explore(lose_an_update, replay=found.token)
+    assert again.verdict == "not certified"
+    assert str(again.failure).startswith("LL501 nondeterministic: at choice ")
+
+
 def test_a_token_of_mended_code_passes_as_sampled() -> None:
     """One schedule was run, and it was clean."""
     found = explore(cancel_one_of_two(swallows=True))
