@@ -23,7 +23,7 @@ from pytest_littleloops.harness.accounts.rules import codes, find_rule, looks_li
 from pytest_littleloops.harness.watching.adapters import describe as describe_usual
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, NotWatchable, mapped_lifecycle
 from pytest_littleloops.harness.watching.watch import Watcher
-from pytest_littleloops.simulation.inside import patiently
+from pytest_littleloops.simulation.inside import patiently, unseen
 
 Watched = TypeVar("Watched")
 
@@ -95,7 +95,7 @@ class Ledger:
         __tracebackhide__ = True
         lifecycle = mapped_lifecycle(obj, mapping) if mapping else None
         knows_more = _knows_issues_already(obj)
-        with self._lock:
+        with unseen(), self._lock:
             self._watcher.watch(obj, lifecycle)
             self._books.joined_late |= knows_more
         return obj
@@ -128,7 +128,7 @@ class Ledger:
 
     def violations(self) -> tuple[Finding, ...]:
         """What is broken now, without waiting: lost issues first, then what went wrong on the way."""
-        with self._lock:
+        with unseen(), self._lock:
             self._books.advance()
             lost = list(lost_issues(self._books, self._liveness(), self._watcher.is_done))
             # What happened on the way to a loss is told by its timeline, not by a second finding.
@@ -180,7 +180,7 @@ class Ledger:
         deadline = time.monotonic() + timeout
         pause = 0.001
         while True:
-            with self._lock:
+            with unseen(), self._lock:
                 self._books.advance()
                 is_settled = not any(lost_issues(self._books, self._liveness(), self._watcher.is_done))
             left = deadline - time.monotonic()
@@ -205,7 +205,7 @@ class Ledger:
 
     def states(self) -> dict[str, str]:
         """The state of each issue that was submitted, in the order in which they were first seen."""
-        with self._lock:
+        with unseen(), self._lock:
             self._books.advance()
             books = self._books
             return {one.issue_id: books.state_of(one) for one in books.accounts.values()}
@@ -217,7 +217,7 @@ class Ledger:
         waiting ends them soon. Threads count if they had to do with an issue, or if something that is
         watched keeps them. `spared` are those that are meant to live on.
         """
-        with self._lock:
+        with unseen(), self._lock:
             self._books.advance()
             seen = {entry.thread for entry in self._journal.entries} | self._watcher.known_threads()
             found = leaked_threads(self._baseline, seen, set(spared), patience)
@@ -235,7 +235,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give every watched object its own class back. The journal stays readable."""
-        with self._lock:
+        with unseen(), self._lock:
             self._watcher.unwatch_all()
 
     def __enter__(self) -> Self:

@@ -108,6 +108,7 @@ class Explorer:
         self._surroundings = surroundings or Undisturbed()
         self._let_through = let_through
         self._early_timeouts = settings.early_timeouts
+        self._seed = settings.seed
         self._placement = Placement()
         self._began = int(real.epoch())
         self._control = Control(scenario, self._placement)
@@ -203,11 +204,10 @@ class Explorer:
             schedule = Schedule.from_token(token)
         except ValueError:
             return False
-        early_timeouts = self._early_timeouts
         self._replay(schedule)
         if self.found.verdict == "failed":
             return True
-        self._early_timeouts = early_timeouts
+        self._early_timeouts, self._seed = self._settings.early_timeouts, self._settings.seed
         self.found.schedules = 0
         self.found.failure = self.found.token = None
         self.found.steps = ()
@@ -215,7 +215,7 @@ class Explorer:
         return False
 
     def _replay(self, schedule: Schedule) -> None:
-        self._early_timeouts = schedule.early_timeouts
+        self._early_timeouts, self._seed = schedule.early_timeouts, schedule.seed
         self.found.schedules = 1
         world, story = self._told(schedule.choices)
         is_same = schedule.fingerprint in (0, story.fingerprint)
@@ -266,6 +266,7 @@ class Explorer:
             found.token = Schedule(
                 choices=tuple(world.choices),
                 early_timeouts=self._early_timeouts,
+                seed=self._seed,
                 fingerprint=0 if story is None or not is_certain else story.fingerprint,
             ).token()
 
@@ -284,7 +285,7 @@ class Explorer:
         world.recorder = story
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
         gc.disable()
-        random.seed(settings.seed)
+        random.seed(self._seed)
         try:
             with self._control.over(world):
                 root = threading.Thread(target=self._body(world), name="MainThread")

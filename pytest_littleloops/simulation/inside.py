@@ -26,6 +26,21 @@ def can_go_on(ident: int | None) -> bool | None:
 
 
 @contextmanager
+def unseen() -> Iterator[None]:
+    """What the calling task does in this block is no part of the story that is told of a schedule."""
+    world = own_world()
+    task = None if world is None else world.current
+    if task is None:
+        yield
+        return
+    was_unseen, task.is_unseen = task.is_unseen, True
+    try:
+        yield
+    finally:
+        task.is_unseen = was_unseen
+
+
+@contextmanager
 def patiently() -> Iterator[None]:
     """Timed waits of the calling task in this block end only when nothing else can go on.
 

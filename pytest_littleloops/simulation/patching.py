@@ -13,8 +13,10 @@ from __future__ import annotations
 import _thread
 import concurrent.futures._base as futures_base
 import concurrent.futures.thread as futures_thread
+import itertools
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -68,20 +70,28 @@ _REAL = {id(getattr(owner, name)): new for owner, name, new in _FUNCTIONS}
 
 
 class Control:
-    """The exchange of names during an exploration: looked up once, made for each world."""
+    """The exchange of names during an exploration: looked up now and after imports, made for each world."""
 
     def __init__(self, scenario: Callable[[], object], placement: Placement) -> None:
-        self._sites = Sites(scenario, _REAL)
+        self._scenario = scenario
+        self._placement = placement
+        self._look()
+
+    def _look(self) -> None:
+        self._modules = len(sys.modules)
+        self._sites = Sites(self._scenario, _REAL)
         self._names: list[tuple[object, str, object, object]] = []
         for owner, name, new in (*_FUNCTIONS, *_INSIDE, *outside.exchanges()):
             if hasattr(owner, name):
                 self._names.append((owner, name, vars(owner).get(name, _MISSING), new))
         if hasattr(os, "sched_getaffinity"):
-            self._names.append((os, "sched_getaffinity", os.sched_getaffinity, placement.affinity))
+            self._names.append((os, "sched_getaffinity", os.sched_getaffinity, self._placement.affinity))
 
     @contextmanager
     def over(self, world: World) -> Iterator[None]:
         """Names mean the primitives of this world until the end of the block."""
+        if len(sys.modules) != self._modules:
+            self._look()
         given_back: list[Callable[[], object]] = []
         membership.enter(world)
         try:
@@ -91,8 +101,8 @@ class Control:
                 setattr(owner, name, new)
             for owner, name, _, new in self._names:
                 setattr(owner, name, new)
-            for put, _, make in self._sites.exchanges:
-                put(make())
+            for put, twin in self._sites.twins():
+                put(twin)
             yield
         finally:
             try:
@@ -105,7 +115,7 @@ class Control:
                 membership.leave()
 
     def _restore(self, given_back: list[Callable[[], object]]) -> None:
-        for put, old, _ in self._sites.exchanges:
+        for put, old in self._sites.exchanges:
             put(old)
         for owner, name, old, _ in self._names:
             _give(owner, name, old)
@@ -153,6 +163,9 @@ class Control:
         # Its values hold the world and so its keys, which would then never be collected.
         yield futures_thread, "_threads_queues", weakref.WeakKeyDictionary()
         yield futures_thread, "_shutdown", False
+        # Threads are called by their number, which goes on from one schedule to the next.
+        yield threading, "_counter", itertools.count(1).__next__
+        yield futures_thread.ThreadPoolExecutor, "_counter", itertools.count().__next__
 
 
 def _give(owner: object, name: str, old: object) -> None:

@@ -113,10 +113,7 @@ class Lock:
         self.release()
 
     def __repr__(self) -> str:
-        task, number = self.name
-        tasks = () if self.world is None else self.world.tasks
-        maker = "from before" if task < 0 else f"of {tasks[task].name if task < len(tasks) else task}"
-        return f"lock {number} {maker} ({'held' if self.held else 'free'})"
+        return "the lock"
 
 
 class RLock:
@@ -182,7 +179,7 @@ class RLock:
         self._owner, self._count = None, 0
 
     def __repr__(self) -> str:
-        return f"re-entrant {self._lock!r}"
+        return repr(self._lock)
 
     def __enter__(self) -> bool:
         return self.acquire()

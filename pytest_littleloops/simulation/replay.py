@@ -14,7 +14,10 @@ class Plainest:
 
     def choose(self, world: World, options: list[Task]) -> int:
         """The running task if it may, else the one that began first."""
-        return next((index for index, task in enumerate(options) if task is world.current), 0)
+        # Those whose time would run out early come last among the options.
+        return next(
+            (i for i, task in enumerate(options) if task is world.current and not world.is_early(task)), 0
+        )
 
 
 class Replay:

@@ -19,12 +19,15 @@ class Schedule:
 
     choices: tuple[int, ...]
     early_timeouts: int
+    seed: int = 0
+    """That of the random numbers that the scenario draws."""
     fingerprint: int = 0
     """Tells whether a replay met the choices at the same operations; 0 if that is not known."""
 
     def token(self) -> str:
         """The text that `from_token` reads."""
-        numbers = [self.early_timeouts, self.fingerprint]
+        seed = self.seed * 2 if self.seed >= 0 else -self.seed * 2 - 1
+        numbers = [self.early_timeouts, seed, self.fingerprint]
         run = 0
         for choice in self.choices:
             if choice == 0:
@@ -55,11 +58,16 @@ class Schedule:
         except Exception:
             raise ValueError(f"{token!r} is damaged: copy it whole from the failure message") from None
         choices: list[int] = []
-        early_timeouts, fingerprint, *rest = numbers
+        early_timeouts, seed, fingerprint, *rest = numbers
         for run, choice in zip(rest[::2], rest[1::2], strict=False):
             choices += [0] * run + [choice]
         choices += [0] * rest[-1]
-        return cls(choices=tuple(choices), early_timeouts=early_timeouts, fingerprint=fingerprint)
+        return cls(
+            choices=tuple(choices),
+            early_timeouts=early_timeouts,
+            seed=-(seed + 1) // 2 if seed % 2 else seed // 2,
+            fingerprint=fingerprint,
+        )
 
 
 def _check(body: bytes) -> bytes:

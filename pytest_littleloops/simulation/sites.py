@@ -12,13 +12,12 @@ import sys
 import sysconfig
 import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pytest_littleloops.simulation import primitives, real
 from pytest_littleloops.simulation.failures import Uncontrolled
 
-Make = Callable[[], object]
 Put = Callable[[object], None]
 
 _LEFT_ALONE = frozenset(
@@ -28,33 +27,62 @@ _LEFT_ALONE = frozenset(
 
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
+_SimpleQueue = queue.SimpleQueue
+_PySimpleQueue: Any = queue._PySimpleQueue  # type: ignore[attr-defined]
+
+_BUILT = (threading.Event, threading.Condition, threading.Semaphore, threading.Barrier, queue.Queue)
+"""What the standard library builds on locks, in Python."""
+
 
 class Sites:
     """The places that hold a real primitive at this moment; `functions` are known by their real selves."""
 
     def __init__(self, scenario: Callable[[], object], functions: Mapping[int, object]) -> None:
-        self.exchanges: list[tuple[Put, object, Make]] = []
-        """How to put something there, what is there, and how to make what takes its place."""
         self._functions = functions
-        self._seen: set[int] = set()
+        places = _Places(self._is_real)
         for name, module in list(sys.modules.items()):
             if is_of_the_user(name, module):
-                self._look_into(vars(module), module.__name__)
+                places.look_into(vars(module), module.__name__)
         function = getattr(scenario, "__func__", scenario)
         if isinstance(function, types.FunctionType):
-            self._look_into_function(function)
+            places.look_into_function(function)
+        self.exchanges: list[tuple[Put, object]] = places.found
+        """How to put something there, and what is there."""
 
-    def _look_into(self, namespace: dict[str, Any], module: str) -> None:
+    def twins(self) -> Iterator[tuple[Put, object]]:
+        """How to put something there, and what takes its place in a new world."""
+        twins = _Twins(primitives.Lock, primitives.RLock, _PySimpleQueue)
+        for put, value in self.exchanges:
+            function = self._functions.get(id(value))
+            if function is None:
+                _refuse_held(value)
+            yield put, twins.of(value) if function is None else function
+
+    def _is_real(self, value: object) -> bool:
+        return id(value) in self._functions or _is_a(
+            value, real.LockType, real.RLockType, _SimpleQueue, *_BUILT
+        )
+
+
+class _Places:
+    """Where modules, classes and functions hold what is wanted, as far as they were looked into."""
+
+    def __init__(self, is_wanted: Callable[[object], bool]) -> None:
+        self.found: list[tuple[Put, object]] = []
+        self._is_wanted = is_wanted
+        self._seen: set[int] = set()
+
+    def look_into(self, namespace: dict[str, Any], module: str) -> None:
+        """Into a module's globals."""
         if id(namespace) in self._seen:
             return
         self._seen.add(id(namespace))
         for name, value in list(namespace.items()):
-            new = self._replacement(value)
-            if new is not None:
-                self.exchanges.append((_item_setter(namespace, name), value, new))
-            elif isinstance(value, types.FunctionType):
-                self._look_into_function(value)
-            elif isinstance(value, type) and value.__module__ == module:
+            if self._is_wanted(value):
+                self.found.append((_item_setter(namespace, name), value))
+            elif _is_a(value, types.FunctionType):
+                self.look_into_function(value)
+            elif _is_a(value, type) and value.__module__ == module:
                 self._look_into_class(value, module)
 
     def _look_into_class(self, one: type, module: str) -> None:
@@ -62,59 +90,97 @@ class Sites:
             return
         self._seen.add(id(one))
         for name, value in list(vars(one).items()):
-            new = self._replacement(value)
-            if new is not None:
-                self.exchanges.append((_attribute_setter(one, name), value, new))
+            if self._is_wanted(value):
+                self.found.append((_attribute_setter(one, name), value))
                 continue
-            function = getattr(value, "__func__", getattr(value, "fget", value))
-            if isinstance(function, types.FunctionType):
-                self._look_into_function(function)
-            elif isinstance(value, type) and value.__module__ == module:
+            function = value
+            if _is_a(value, staticmethod, classmethod):
+                function = value.__func__
+            elif _is_a(value, property):
+                function = value.fget
+            if _is_a(function, types.FunctionType):
+                self.look_into_function(function)
+            elif _is_a(value, type) and value.__module__ == module:
                 self._look_into_class(value, module)
 
-    def _look_into_function(self, function: types.FunctionType) -> None:
+    def look_into_function(self, function: types.FunctionType) -> None:
+        """Into its default arguments and its closure."""
         if id(function) in self._seen:
             return
         self._seen.add(id(function))
         for position, value in enumerate(function.__defaults__ or ()):
-            new = self._replacement(value)
-            if new is not None:
-                self.exchanges.append((_default_setter(function, position), value, new))
+            if self._is_wanted(value):
+                self.found.append((_default_setter(function, position), value))
         for name, value in (function.__kwdefaults__ or {}).items():
-            new = self._replacement(value)
-            if new is not None:
+            if self._is_wanted(value):
                 assert function.__kwdefaults__ is not None
-                self.exchanges.append((_item_setter(function.__kwdefaults__, name), value, new))
+                self.found.append((_item_setter(function.__kwdefaults__, name), value))
         for cell in function.__closure__ or ():
             try:
                 value = cell.cell_contents
             except ValueError:
                 continue
-            new = self._replacement(value)
-            if new is not None:
-                self.exchanges.append((_attribute_setter(cell, "cell_contents"), value, new))
-            elif isinstance(value, types.FunctionType):
-                self._look_into_function(value)
+            if self._is_wanted(value):
+                self.found.append((_attribute_setter(cell, "cell_contents"), value))
+            elif _is_a(value, types.FunctionType):
+                self.look_into_function(value)
         # What a decorator wrapped is often only there.
         wrapped = function.__dict__.get("__wrapped__")
         if isinstance(wrapped, types.FunctionType):
-            self._look_into_function(wrapped)
+            self.look_into_function(wrapped)
 
-    def _replacement(self, value: object) -> Make | None:
-        function = self._functions.get(id(value))
-        if function is not None:
-            return lambda: function
-        if isinstance(value, real.LockType):
-            return lambda: _lock_like(value)
-        if isinstance(value, real.RLockType):
-            return primitives.RLock
-        if isinstance(value, threading.Event):
-            return lambda: _event_like(value)
-        if type(value) in (threading.Condition, threading.Semaphore, threading.BoundedSemaphore):
-            return lambda: _rebuilt(value)
-        if isinstance(value, queue.Queue):
-            return lambda: _queue_like(value)
-        return None
+
+class _Twins:
+    """One twin for each primitive: two places that hold the same lock get the same twin."""
+
+    def __init__(
+        self, lock: Callable[[], object], rlock: Callable[[], object], simple_queue: Callable[[], Any]
+    ) -> None:
+        self._lock = lock
+        self._rlock = rlock
+        self._simple_queue = simple_queue
+        self._made: dict[int, tuple[object, object]] = {}
+        """Each object that has a twin, by its identity; it is kept, as that may come again."""
+
+    def of(self, value: object) -> object:
+        """What takes its place: itself, if it is no primitive."""
+        made = self._made.get(id(value))
+        if made is not None:
+            return made[1]
+        if _is_a(value, *_BUILT):
+            return self._copy(value)
+        twin = self._plain(value)
+        self._made[id(value)] = value, twin
+        return twin
+
+    def _plain(self, value: Any) -> object:
+        if _is_a(value, real.LockType, primitives.Lock):
+            return self._lock()
+        if _is_a(value, real.RLockType, primitives.RLock):
+            return self._rlock()
+        if _is_a(value, _SimpleQueue):
+            # Nobody can see what is in it without taking it out.
+            return self._simple_queue() if value.empty() else value
+        if _is_a(value, _PySimpleQueue):
+            twin = self._simple_queue()
+            for item in value._queue:
+                twin.put(item)
+            return twin
+        return value
+
+    def _copy(self, value: Any) -> object:
+        # What the constructor of a subclass wants is not known.
+        new = object.__new__(type(value))
+        self._made[id(value)] = value, new
+        parts = vars(new)
+        for name, part in vars(value).items():
+            parts[name] = self.of(part)
+        if isinstance(new, threading.Condition):
+            # It has methods that are those of its lock.
+            threading.Condition.__init__(new, parts["_lock"])
+        elif isinstance(new, queue.Queue):
+            new.queue = new.queue.copy()
+        return new
 
 
 def is_of_the_user(name: str, module: object) -> bool:
@@ -137,40 +203,31 @@ def heal(modules: set[str]) -> None:
 
     What they made at their import belongs to that world, which has ended.
     """
+    places = _Places(_is_of_a_world)
     for name in [name for name in sys.modules if name not in modules]:
         module = sys.modules[name]
-        if not isinstance(module, types.ModuleType):
-            continue
-        for key, value in list(vars(module).items()):
-            if _is_of_a_world(value):
-                setattr(module, key, _real_twin(value))
-            elif isinstance(value, type) and value.__module__ == module.__name__:
-                for attribute, inner in list(vars(value).items()):
-                    if _is_of_a_world(inner):
-                        setattr(value, attribute, _real_twin(inner))
+        if isinstance(module, types.ModuleType):
+            places.look_into(vars(module), module.__name__)
+    twins = _Twins(real.allocate_lock, real.RLockType, _SimpleQueue)
+    for put, value in places.found:
+        put(twins.of(value))
 
 
-def _is_of_a_world(value: object) -> bool:
-    if isinstance(value, threading.Event):
-        value = value._cond  # type: ignore[attr-defined]
-    if isinstance(value, threading.Condition | threading.Semaphore):
-        value = getattr(value, "_cond", value)
-        value = value._lock  # type: ignore[attr-defined]
-    if isinstance(value, queue.Queue):
+def _is_of_a_world(value: Any) -> bool:
+    if _is_a(value, _PySimpleQueue):
+        value = value._count
+    if _is_a(value, threading.Event, threading.Semaphore, threading.Barrier):
+        value = value._cond
+    if _is_a(value, queue.Queue):
         value = value.mutex
-    return isinstance(value, primitives.Lock | primitives.RLock)
+    elif _is_a(value, threading.Condition):
+        value = value._lock
+    return _is_a(value, primitives.Lock, primitives.RLock)
 
 
-def _real_twin(value: Any) -> object:
-    if isinstance(value, primitives.RLock):
-        return real.RLockType()
-    if isinstance(value, primitives.Lock):
-        return real.allocate_lock()
-    if isinstance(value, threading.Event):
-        return _event_like(value)
-    if isinstance(value, queue.Queue):
-        return _queue_like(value)
-    return _rebuilt(value)
+def _is_a(value: object, *kinds: type) -> bool:
+    # A proxy is not asked what it stands for: that might bring it about.
+    return issubclass(type(value), kinds)
 
 
 def _item_setter(namespace: dict[str, Any], name: str) -> Put:
@@ -190,34 +247,13 @@ def _default_setter(function: types.FunctionType, position: int) -> Put:
     return put
 
 
-def _lock_like(value: Any) -> object:
-    if value.locked():
+def _refuse_held(value: Any) -> None:
+    lock = value._lock if _is_a(value, threading.Condition) else value
+    # Before Python 3.14 nothing but its text says of a re-entrant lock whether it is held.
+    if (_is_a(lock, real.LockType) and lock.locked()) or (
+        _is_a(lock, real.RLockType) and repr(lock).startswith("<locked")
+    ):
         raise Uncontrolled(
             "LL502 uncontrolled: a lock from before the exploration is held at its beginning\n"
             "  next: let it go first, or make it inside"
         )
-    return primitives.Lock()
-
-
-def _event_like(event: threading.Event) -> threading.Event:
-    new = type(event)()
-    if event.is_set():
-        new._flag = True  # type: ignore[attr-defined]
-    return new
-
-
-def _rebuilt(value: Any) -> object:
-    if isinstance(value, threading.Condition):
-        return threading.Condition()
-    if isinstance(value, threading.BoundedSemaphore):
-        new = type(value)(value._initial_value)  # type: ignore[attr-defined]
-        new._value = value._value
-        return new
-    return type(value)(value._value)
-
-
-def _queue_like(value: queue.Queue[Any]) -> queue.Queue[Any]:
-    new = type(value)(value.maxsize)
-    new.queue = value.queue.copy()
-    new.unfinished_tasks = value.unfinished_tasks
-    return new

@@ -6,6 +6,7 @@ Taken down only while a schedule is replayed to be told, since looking for lines
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from types import CodeType, FrameType
 
 from pytest_littleloops.simulation.sites import is_standard_library
 from pytest_littleloops.simulation.tasks import Task
-from pytest_littleloops.simulation.world import World
 
 _SHOWN = 60
 """So many lines of a story are shown: its last ones."""
@@ -37,10 +37,25 @@ class Story:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.fingerprint = 1
+        self._places: dict[tuple[int, int], str] = {}
 
-    def step(self, world: World, task: Task, frame: FrameType) -> None:
-        """A task has announced an operation."""
-        self.steps.append(Step(task.name, *_in_user_code(task, frame)))
+    def made(self, name: tuple[int, int], frame: FrameType | None) -> None:
+        """An object of this name was made."""
+        place = _user_place(frame)
+        if place:
+            self._places[name] = place
+
+    def place_of(self, thing: object) -> str:
+        """Where it was made, in the user's code; empty if that is not known."""
+        name = getattr(thing, "name", None)
+        return self._places.get(name, "") if isinstance(name, tuple) else ""
+
+    def step(self, task: Task, frame: FrameType) -> None:
+        """A task does what it has announced."""
+        called, place = _in_user_code(frame)
+        if place and not called:
+            called = task.said(self.place_of(task.thing))
+        self.steps.append(Step(task.name, called, place))
 
     def choice(self, chosen: Task, count: int) -> None:
         """One of `count` options was chosen."""
@@ -72,40 +87,50 @@ def tell(steps: Sequence[Step], switches: int) -> str:
 
 def _lines(steps: Sequence[Step]) -> Iterator[tuple[str, str, str, str]]:
     previous = None
-    # What goes on inside the standard library alone is told only where there is nothing else.
-    is_all_library = not any(step.place for step in steps)
     for number, step in enumerate(steps, 1):
-        if step != previous and (step.place or is_all_library):
+        if step.what and step != previous:
             yield str(number), step.task, step.what, step.place
-        previous = step
+            previous = step
 
 
-def _in_user_code(task: Task, frame: FrameType) -> tuple[str, str]:
-    # From the inside out: the call that the innermost line of the user made is what happened.
-    called = None
+def _user_place(frame: FrameType | None) -> str:
+    while frame is not None and _kind(frame.f_code.co_filename) != "user":
+        frame = frame.f_back
+    return "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def _in_user_code(frame: FrameType) -> tuple[str, str]:
+    """What was called, and at which line of the user's.
+
+    From the inside out: the call that the innermost line of the user made is what happened. Where the
+    user has no line, the innermost call outside of `threading` is; a thread that begins or ends has none.
+    """
+    outermost = innermost = None
     one: FrameType | None = frame
     while one is not None:
         code = one.f_code
         kind = _kind(code.co_filename)
         if kind == "user":
-            place = f"{os.path.basename(code.co_filename)}:{one.f_lineno}"
-            return (task.said() if called is None else _name(called)), place
-        if kind == "library" and not code.co_name.startswith("_bootstrap"):
-            called = code
+            return ("" if outermost is None else _name(outermost)), _user_place(one)
+        if kind == "library":
+            outermost = code
+            if innermost is None and code.co_filename != threading.__file__:
+                innermost = code
         one = one.f_back
-    if called is None:
-        return task.operation, ""
-    return f"{task.operation} in {_name(called)}", ""
+    is_telling = innermost is not None and not innermost.co_name.startswith("_")
+    return (_name(innermost) if innermost is not None and is_telling else ""), ""
 
 
 def _name(code: CodeType) -> str:
-    return (
-        getattr(code, "co_qualname", code.co_name).replace("__enter__", "enter").replace("__exit__", "exit")
-    )
+    name = getattr(code, "co_qualname", code.co_name)
+    return name.replace("_PySimpleQueue", "SimpleQueue")
 
 
 @cache
 def _kind(file: str) -> str:
+    # What dataclasses and the like generate has such a name.
+    if file.startswith("<") and not file.startswith("<frozen"):
+        return "ours"
     if is_standard_library(file):
         return "library"
     if file.startswith(_PACKAGE) and not file.startswith(os.path.join(_PACKAGE, "reference")):

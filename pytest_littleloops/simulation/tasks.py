@@ -31,6 +31,7 @@ class Task:
         "is_daemon",
         "is_patient",
         "is_timed_out",
+        "is_unseen",
         "kills",
         "name",
         "number",
@@ -49,6 +50,8 @@ class Task:
         self.carrier = carriers.take()
         self.is_patient = False
         """Whether its timed waits end only when nothing else can go on."""
+        self.is_unseen = False
+        """Whether it does now what a watcher of the code under test does, and is no part of the story."""
         self.wants: Wanted | None = None
         self.deadline: float | None = None
         self.is_timed_out = False
@@ -58,8 +61,9 @@ class Task:
         self.reads = 0
         self.kills = 0
 
-    def said(self) -> str:
-        """The operation and its object."""
+    def said(self, place: str = "") -> str:
+        """The operation and its object, which was made at `place`."""
         if isinstance(self.thing, str | Task):
             return self.operation
-        return f"{self.operation} {self.thing!r}"
+        made = f" from {place}" if place else ""
+        return f"{self.operation} {self.thing!r}{made}"

@@ -47,8 +47,16 @@ class Chooser(Protocol):
 class Recorder(Protocol):
     """Takes down what happens, where a schedule is to be told."""
 
-    def step(self, world: World, task: Task, frame: FrameType) -> None:
-        """A task has announced its operation; `frame` is that of the announcement."""
+    def made(self, name: tuple[int, int], frame: FrameType | None) -> None:
+        """An object of this name was made."""
+        ...
+
+    def place_of(self, thing: object) -> str:
+        """Where it was made, in the user's code; empty if that is not known."""
+        ...
+
+    def step(self, task: Task, frame: FrameType) -> None:
+        """A task does now what it has announced; `frame` is that of the announcement."""
         ...
 
     def choice(self, chosen: Task, count: int) -> None:
@@ -196,13 +204,14 @@ class World:
         task.wants = wants
         task.deadline = deadline
         task.is_timed_out = False
-        if self.recorder is not None:
-            self.recorder.step(self, task, sys._getframe(1))
         chosen = self._next()
         if chosen is not task:
             if chosen is None:
                 raise self.end_with(self._deadlock())
             self._hand_over(task, chosen)
+        if self.recorder is not None and not task.is_unseen:
+            # Not when it was announced: the story has the order in which things happened.
+            self.recorder.step(task, sys._getframe(1))
         task.wants = task.deadline = None
         return not task.is_timed_out
 
@@ -222,6 +231,8 @@ class World:
             self._named += 1
             return -1, self._named
         task.created += 1
+        if self.recorder is not None:
+            self.recorder.made((task.number, task.created), sys._getframe(1))
         return task.number, task.created
 
     def fail(self, failure: BaseException) -> None:
@@ -304,6 +315,12 @@ class World:
             self.early_timeouts -= 1
             self._reach_deadline(chosen)
         return chosen
+
+    def is_early(self, task: Task) -> bool:
+        """Whether the next step of this task would be that its time runs out, before the clock is there."""
+        if task.deadline is None or task.deadline <= self.clock:
+            return False
+        return task.wants is None or task.wants.held
 
     def _reach_deadline(self, task: Task) -> None:
         if task.deadline is None:
@@ -392,7 +409,8 @@ class World:
         frames = sys._current_frames()
         lines = []
         for task in self.live:
-            lines.append(f"  {task.name}: {task.said()}")
+            place = "" if self.recorder is None else self.recorder.place_of(task.thing)
+            lines.append(f"  {task.name}: {task.said(place)}")
             frame = frames.get(task.carrier.ident)
             lines += ["  " + line for line in stack_lines(frame)]
         return "\n".join(lines)

@@ -135,6 +135,38 @@ def test_depth_first_with_few_preemptions_visits_less_and_says_so() -> None:
     assert bounded.schedules < 5_000
 
 
+def test_a_turn_that_a_sleeper_gives_away_costs_no_preemption() -> None:
+    """Who sleeps could go on only if its time ran out early: with one preemption elsewhere it is found."""
+
+    def scenario() -> None:
+        cell = Cell(0)
+
+        def write_twice() -> None:
+            cell.set(1)
+            cell.set(2)
+
+        writer = threading.Thread(target=write_twice)
+        writer.start()
+        time.sleep(1)
+        seen = cell.get()
+        writer.join()
+        assert seen != 1
+
+    assert explore(scenario, strategy="dfs", preemptions=1).verdict == "failed"
+    assert explore(scenario, strategy="dfs", preemptions=0).verdict == "proved"
+
+
+def test_a_token_carries_the_seed() -> None:
+    """What the scenario draws by chance is drawn again, whatever the settings say."""
+
+    def scenario() -> None:
+        assert random.random() < 0.5
+
+    tried = (explore(scenario, schedules=1, seed=seed) for seed in range(20))
+    found = next(result for result in tried if result.token is not None)
+    assert explore(scenario, replay=found.token, seed=10**9).verdict == "failed"
+
+
 def test_a_deadlock_is_found_with_every_stack() -> None:
     """LL302: two locks in either order."""
     first, second = threading.Lock, threading.Lock

@@ -19,6 +19,7 @@ from typing import Any
 from pytest_littleloops.harness.accounts.journal import Kind, error_text
 from pytest_littleloops.harness.watching.completions import function_name, outcome_word
 from pytest_littleloops.harness.watching.observations import Observations
+from pytest_littleloops.simulation.inside import unseen
 
 
 def has_ended(future: Future[object]) -> bool:
@@ -59,7 +60,8 @@ def _observe(observations: Observations, future: Future[object], number: int, is
     when = " before submit returned" if has_ended(future) else ""
     ended = functools.partial(_note_end, observations, number, issue_id, when)
     # The first done-callback of a new future: its end is noted before anybody handles it.
-    Future.add_done_callback(future, ended)
+    with unseen():
+        Future.add_done_callback(future, ended)
     if handling is not None:
         handling.numbers.add(number)
         return

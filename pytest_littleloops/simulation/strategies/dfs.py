@@ -55,7 +55,11 @@ class _Descent:
     def choose(self, world: World, options: list[Task]) -> int:
         tasks = [task.number for task in options]
         if self._depth == len(self._path):
-            running = next((i for i, task in enumerate(options) if task is world.current), None)
+            # One that could go on only if its time ran out early has given its turn away by itself.
+            running = next(
+                (i for i, task in enumerate(options) if task is world.current and not world.is_early(task)),
+                None,
+            )
             others = [i for i in range(len(options)) if i != running]
             order = others if running is None else [running, *others]
             if running is not None and self._left is not None and self._left <= 0:
