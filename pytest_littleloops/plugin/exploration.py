@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import unittest
+import warnings
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+from _pytest.pathlib import bestrelpath
 
 from pytest_littleloops.plugin import checks
 from pytest_littleloops.plugin.messages import led_by_code
@@ -31,6 +33,7 @@ from pytest_littleloops.simulation.membership import current_world
 from pytest_littleloops.simulation.settings import Settings
 
 _SETTINGS = pytest.StashKey[Settings]()
+_REFUSED = pytest.StashKey[pytest.UsageError]()
 _NAME = "littleloops-exploration"
 _LET_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 """What ends the test whatever the schedule, and is no failure of it."""
@@ -42,17 +45,23 @@ def prepare(config: pytest.Config, items: list[pytest.Item]) -> None:
     Raises pytest.UsageError for a test that cannot be.
     """
     for item in items:
-        item.stash[_SETTINGS] = explore_settings(item)
-        reason = _why_not(item)
-        if reason is not None:
-            raise pytest.UsageError(f"{item.nodeid} cannot be explored: {reason}")
-    if config.getoption("--littleloops-replay") and len(items) > 1:
-        raise pytest.UsageError(
-            "--littleloops-replay: a token belongs to one test, and "
-            f"{len(items)} explored tests were selected; name the one, for example {items[0].nodeid}"
-        )
+        try:
+            item.stash[_SETTINGS] = explore_settings(item)
+            reason = _why_not(item)
+            if reason is not None:
+                raise pytest.UsageError(f"{item.nodeid} cannot be explored: {reason}")
+        except pytest.UsageError as error:
+            _refuse([item], error)
     if not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(Explorations(), _NAME)
+
+
+def _refuse(items: list[pytest.Item], error: pytest.UsageError) -> None:
+    # Of what stops a worker xdist does not tell, so there these tests say it themselves.
+    if not hasattr(items[0].config, "workerinput"):
+        raise error
+    for item in items:
+        item.stash[_REFUSED] = error
 
 
 def _why_not(item: pytest.Item) -> str | None:
@@ -64,6 +73,8 @@ def _why_not(item: pytest.Item) -> str | None:
         return "the event loop of an async test is not under control; explore what its threads do"
     if getattr(item.obj, "is_hypothesis_test", False):
         return "Hypothesis runs it many times by itself; call explore() inside it instead"
+    if "subtests" in item.fixturenames:
+        return "a subtest reports at once, whatever the schedule; parametrize it instead"
     for name, definitions in item._fixtureinfo.name2fixturedefs.items():
         if name not in item.fixturenames:
             continue
@@ -78,9 +89,22 @@ def _why_not(item: pytest.Item) -> str | None:
 class Explorations:
     """The hooks around an explored test; they pass over every other test."""
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse one token for several tests, now that it is known which are left."""
+        items = [item for item in session.items if _SETTINGS in item.stash]
+        if len(items) > 1 and session.config.getoption("--littleloops-replay"):
+            text = (
+                "--littleloops-replay: a token belongs to one test, and "
+                f"{len(items)} explored tests were selected; name the one, for example {items[0].nodeid}"
+            )
+            _refuse(items, pytest.UsageError(text))
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Set up what stays for the whole test; the rest is set up in each schedule."""
+        if _REFUSED in item.stash:
+            raise item.stash[_REFUSED]
         if _SETTINGS not in item.stash or not isinstance(item, pytest.Function):
             return (yield)
         names = item.fixturenames
@@ -104,6 +128,8 @@ class Explorations:
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """Refuse a fixture of a wider scope that would hold the objects of one schedule."""
         if fixturedef.scope != "function" and is_in_world():
+            # What pytest has prepared for its end would be in the way of the next who asks for it.
+            fixturedef._finalizers.clear()
             raise pytest.UsageError(
                 f"the {fixturedef.scope}-scoped fixture {fixturedef.argname!r} was asked for inside a "
                 "schedule, and would outlive it: make it an argument of the explored test"
@@ -140,8 +166,10 @@ class _Exploring:
         self._settings = settings
         self._fixtures = ScheduleFixtures(item)
         self._sections = len(item._report_sections)
+        self._properties = len(item.user_properties)
         self._progress = Progress(item.config, settings.schedules)
         self._memory = _Memory(item)
+        self._returned: object = None
 
     def run(self) -> None:
         """Explore; raise what was found, with what a reader needs to see it again."""
@@ -164,24 +192,33 @@ class _Exploring:
             (VERDICT, found.summary()),
             ("littleloops_schedules", found.schedules),
         ]
-        self._memory.token = found.token if found.verdict == "failed" else None
+        if found.failure is not None or self._settings.replay is None:
+            self._memory.token = found.token if found.verdict == "failed" else None
         if found.failure is not None:
             self._annotate(found, found.failure)
             raise found.failure
+        if self._returned is not None:
+            warnings.warn(
+                pytest.PytestReturnNotNoneWarning(
+                    f"{self._item.nodeid} returned {type(self._returned)!r}; a test is to return None. "
+                    "Did you mean to use `assert` instead of `return`?"
+                ),
+                stacklevel=1,
+            )
 
     def before(self, number: int, is_replay: bool) -> None:
-        """Let each schedule, and above all the one that is told, begin with clean records."""
+        """Let each schedule begin with clean records: whichever fails, what is shown is its own."""
         self._progress.show(number)
-        if is_replay or number < 2 or number % 100 == 0:
-            capture = self._item.config.pluginmanager.get_plugin("capturemanager")
-            if capture is not None and capture.is_globally_capturing():
-                capture.read_global_capture()
+        capture = self._item.config.pluginmanager.get_plugin("capturemanager")
+        if capture is not None and capture.is_globally_capturing():
+            capture.read_global_capture()
         logs = self._item.config.pluginmanager.get_plugin("logging-plugin")
         if logs is not None:
             logs.caplog_handler.clear()
             logs.report_handler.clear()
         clear_records(self._item)
         del self._item._report_sections[self._sections :]
+        del self._item.user_properties[self._properties :]
 
     def after(self, failure: BaseException | None) -> None:
         """Take back what the test changed, while names still are what it found."""
@@ -194,7 +231,9 @@ class _Exploring:
         __tracebackhide__ = True
         item = self._item
         with checks.after_fixtures(item), self._fixtures.fresh() as arguments, checks.after_body(item):
-            item.obj(**arguments)
+            self._returned = item.obj(**arguments)
+            if hasattr(self._returned, "__await__") or hasattr(self._returned, "__aiter__"):
+                pytest.fail("it returned something to be awaited, and nobody does", pytrace=False)
 
     def _annotate(self, found: Exploration, failure: BaseException) -> None:
         number = f"schedule {found.schedules:,} of {self._settings.schedules:,}"
@@ -207,7 +246,15 @@ class _Exploring:
             failure.add_note(f"  {number}: {found.verdict}")
             return
         failure.add_note(f"  {number}: {found.verdict}; see it again:")
-        failure.add_note(f'    pytest "{self._item.nodeid}" --littleloops-replay={found.token}')
+        failure.add_note(f'    pytest "{_nodeid_from_here(self._item)}" --littleloops-replay={found.token}')
+
+
+def _nodeid_from_here(item: pytest.Item) -> str:
+    """The node id for a command where pytest was called, which need not be the root."""
+    path, colons, names = item.nodeid.partition("::")
+    if item.config.invocation_params.dir != item.config.rootpath:
+        path = bestrelpath(item.config.invocation_params.dir, item.config.rootpath / path)
+    return path + colons + names
 
 
 class _Memory:

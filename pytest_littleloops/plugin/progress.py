@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from pytest_littleloops.simulation import real
@@ -18,6 +20,7 @@ class Progress:
         is_seen = reporter is not None and getattr(reporter, "isatty", False)
         # Not through the reporter, which counts columns.
         self._file = reporter._tw._file if reporter is not None and is_seen else None
+        self._capture = config.pluginmanager.get_plugin("capturemanager")
         self._total = total
         self._shown = ""
         self._next = real.monotonic() + _PAUSE
@@ -38,6 +41,8 @@ class Progress:
         assert self._file is not None
         back = "\b" * len(self._shown)
         blank = " " * (len(self._shown) - len(text))
-        self._file.write(back + text + blank + "\b" * len(blank))
-        self._file.flush()
+        # What is captured while a test runs is the file itself, so it would not get past that.
+        with nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled():
+            self._file.write(back + text + blank + "\b" * len(blank))
+            self._file.flush()
         self._shown = text

@@ -8,11 +8,13 @@ rewinds what it keeps of a test between two schedules. Costs some 60 microsecond
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from _pytest.tmpdir import tmppath_result_key
 
 
 def is_kept(definition: pytest.FixtureDef[Any]) -> bool:
@@ -80,6 +82,8 @@ class ScheduleFixtures:
             except BaseException as error:
                 yield error
         item = self._item
+        # Taken away by a `tmp_path` that was made in the schedule, which the next one needs again.
+        item.stash.setdefault(tmppath_result_key, {})
         item.funcargs.clear()
         item.funcargs.update(self._funcargs)
         definitions = item._request._fixture_defs
@@ -97,8 +101,20 @@ class ScheduleFixtures:
                 self._item.__dict__.pop(name, None)
 
 
+_RECORDS = (
+    *((name, "readouterr") for name in ("capsys", "capfd", "capsysbinary", "capfdbinary", "capteesys")),
+    ("recwarn", "clear"),
+    # The levels that were set; there is no public way back to them before the fixture's own end.
+    ("caplog", "_finalize"),
+)
+"""The kept fixtures that record or change something, and what takes that back."""
+
+
 def clear_records(item: pytest.Function) -> None:
     """Forget what the kept fixtures recorded, so that a schedule sees its own alone."""
-    for name, method in (("capsys", "readouterr"), ("capfd", "readouterr"), ("recwarn", "clear")):
+    for name, method in _RECORDS:
         if name in item.funcargs:
             getattr(item.funcargs[name], method)()
+    if "recwarn" in item.funcargs:
+        # A warning that was given once would not be given again; the fixture begins with this line too.
+        warnings.simplefilter("default")

@@ -8,6 +8,7 @@ for pipes inside one process, by which `multiprocessing.pool.ThreadPool` wakes i
 from __future__ import annotations
 
 import functools
+import select
 import socket
 import subprocess
 import sys
@@ -27,14 +28,12 @@ _METHODS: tuple[tuple[str, str, str, str], ...] = (
     ("subprocess", "Popen", "__init__", "subprocess"),
     ("multiprocessing.process", "BaseProcess", "start", "subprocess"),
     ("asyncio.base_events", "BaseEventLoop", "run_forever", "asyncio"),
-    ("selectors", "SelectSelector", "select", "select"),
-    ("selectors", "_PollLikeSelector", "select", "select"),
-    ("selectors", "EpollSelector", "select", "select"),
-    ("selectors", "KqueueSelector", "select", "select"),
 )
 """Module, class, method, and what the verdict calls it."""
 
-_FUNCTIONS = (("select", "select"), ("os", "fork"), ("os", "waitpid"))
+_SELECTORS = ("SelectSelector", "_PollLikeSelector", "EpollSelector", "KqueueSelector")
+
+_FUNCTIONS = (("os", "fork"), ("os", "waitpid"))
 
 Exchange = tuple[object, str, object]
 
@@ -47,6 +46,11 @@ def exchanges() -> list[Exchange]:
         method = getattr(owner, name, None)
         if owner is not None and method is not None:
             found.append((owner, name, _telling(what, method)))
+    for kind in _SELECTORS:
+        owner = getattr(sys.modules.get("selectors"), kind, None)
+        if owner is not None:
+            found.append((owner, "select", _passing_time(_telling("select", owner.select), 1)))
+    found.append((select, "select", _passing_time(_telling("select", select.select), 3)))
     for module, name in _FUNCTIONS:
         function = getattr(sys.modules.get(module), name, None)
         if function is not None:
@@ -73,9 +77,27 @@ def _telling(what: str, method: Callable[..., object]) -> Callable[..., object]:
     return tell
 
 
+def _passing_time(wait: Callable[..., Any], position: int) -> Callable[..., Any]:
+    """A wait that leaves the virtual clock where its real timeout, the argument at `position`, ends."""
+
+    @functools.wraps(wait)
+    def pass_time(*args: Any, **kwargs: Any) -> Any:
+        ready = wait(*args, **kwargs)
+        timeout = kwargs.get("timeout", args[position] if len(args) > position else None)
+        if timeout is not None and timeout > 0 and not any(ready):
+            world = membership.own_world()
+            if world is not None and not world.is_over:
+                world.clock += timeout
+        return ready
+
+    return pass_time
+
+
 def _place() -> str:
     frame = sys._getframe(2)
-    while frame.f_back is not None and is_standard_library(frame.f_code.co_filename):
+    while frame.f_back is not None and (
+        is_standard_library(frame.f_code.co_filename) or frame.f_code.co_filename == __file__
+    ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
 
@@ -92,22 +114,26 @@ def _noting_pipe(pipe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Ready:
-    """Wanted by who waits for one of several connections: held while none has something to read."""
+    """Wanted by who waits for one of several connections: held while none has something to read.
 
-    __slots__ = ("_poll", "is_outside")
+    What comes from outside comes in real time, and so does the end of a wait for it.
+    """
 
-    def __init__(self, connections: list[Any], is_outside: bool) -> None:
+    __slots__ = ("_end", "_poll", "is_outside")
+
+    def __init__(self, connections: list[Any], is_outside: bool, timeout: float | None) -> None:
         assert real.poll is not None
         poll = real.poll()
         for one in connections:
             poll.register(one)
         self._poll = poll.poll
         self.is_outside = is_outside
+        self._end = real.monotonic() + timeout if is_outside and timeout is not None else None
 
     @property
     def held(self) -> bool:
         """Whether one who waits has to wait on."""
-        return not self._poll(0)
+        return not self._poll(0) and (self._end is None or real.monotonic() < self._end)
 
     def __repr__(self) -> str:
         return "a connection"
@@ -123,10 +149,10 @@ def _wait(
         return real_wait(connections, timeout)
     has_children = any(what.startswith(("subprocess", "fork")) for what in world.outside)
     is_outside = has_children or not all(any(one is end for end in world.pipes) for one in connections)
-    ready = _Ready(connections, is_outside)
+    ready = _Ready(connections, is_outside, timeout)
     if is_outside:
         world.note_outside(f"connection ({_place()})")
-    deadline = None if timeout is None else world.clock + max(timeout, 0)
+    deadline = None if is_outside or timeout is None else world.clock + max(timeout, 0)
     world.point("wait for", ready, ready, deadline)
     return real_wait(connections, 0)
 

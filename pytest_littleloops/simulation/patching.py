@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any
 
 from pytest_littleloops.simulation import clock, membership, outside, primitives, threads
+from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.sites import Sites
 from pytest_littleloops.simulation.world import World
@@ -153,6 +154,14 @@ class Control:
             elif args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
                 world.fail(args.exc_value)
 
+        complain = sys.unraisablehook
+
+        def complain_unless_killed(unraisable: Any) -> None:
+            # A finalizer of a task that unwinds is told as well that its world has ended.
+            if not isinstance(unraisable.exc_value, TaskKilled):
+                complain(unraisable)
+
+        yield sys, "unraisablehook", complain_unless_killed
         yield futures_base, "id", number_of
         yield futures_base.Future, "__hash__", hash_of_future
         yield threading.Thread, "__hash__", hash_of_thread

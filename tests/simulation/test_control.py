@@ -224,6 +224,33 @@ def test_objects_of_a_finished_world_are_inert() -> None:
         pass
 
 
+def test_a_finalizer_of_a_task_that_unwinds_complains_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It meets a lock of the world that ends, and what that raises is no news of the test's."""
+    complaints: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+
+    class Late:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __del__(self) -> None:
+            with self.lock:
+                pass
+
+    def scenario() -> None:
+        def wait() -> None:
+            try:
+                threading.Event().wait()
+            finally:
+                Late()
+
+        threading.Thread(target=wait).start()
+
+    result = explore(scenario, schedules=3)
+    assert str(result.failure).startswith("LL302 deadlock")
+    assert complaints == []
+
+
 def test_a_lock_that_is_held_from_before_is_uncontrolled() -> None:
     """LL502 at the beginning, and the names are given back."""
     with MODULE_LOCK:

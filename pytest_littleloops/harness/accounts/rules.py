@@ -1,7 +1,8 @@
 """The rules: each broken promise has a stable code, a name, a claim and what to do about it.
 
 Here is what a code means. When it is found is decided in `accounts` (at the moment it happens) and in
-`diagnosis` (for an issue that has no end); how it reads is told in `explain`.
+`diagnosis` (for an issue that has no end); how it reads is told in `explain`. LL302, LL303, LL501 and LL502
+are the engine's: it finds and tells them itself, and no ledger can allow them.
 """
 
 from __future__ import annotations
@@ -76,6 +77,16 @@ _ALL = (
         remedy="count a submission, in one place, until its completion has returned",
     ),
     Rule(
+        code="LL302",
+        name="deadlock",
+        remedy="see what each task waits for, and who should have woken it; take locks in one order",
+    ),
+    Rule(
+        code="LL303",
+        name="no-progress",
+        remedy="see what would end the poll, and which path never sets it; give the poll a deadline",
+    ),
+    Rule(
         code="LL304",
         name="late-success",
         remedy="stop the work before its issue is marked, or let its own result decide",
@@ -89,6 +100,16 @@ _ALL = (
         code="LL402",
         name="unresolved-future",
         remedy="give the future a result, an exception or a cancellation; its waiters sleep for ever",
+    ),
+    Rule(
+        code="LL501",
+        name="nondeterministic",
+        remedy="make everything anew in each schedule; look for what differs between two runs of the code",
+    ),
+    Rule(
+        code="LL502",
+        name="uncontrolled",
+        remedy="replace what blocks there by what the engine controls, or give it a timeout",
     ),
 )
 
