@@ -46,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--littleloops-patience",
         metavar="SECONDS",
-        help="How long a fixture waits before a hang becomes a failure (default: 10).",
+        help="How long a fixture waits before a hang becomes a failure, and how long a schedule may stand "
+        "still in real time (default: 10).",
     )
     group.addoption(
         "--littleloops-explain",
@@ -57,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option_of(name), metavar=name.rpartition("_")[2].upper(), help=described)
         parser.addini(f"littleloops_{name}", described, default="")
     parser.addini("littleloops_allow", "Rules that no test is failed for.", type="args", default=[])
-    parser.addini("littleloops_patience", "How long a fixture waits, in seconds.", default="")
+    parser.addini("littleloops_patience", "How long a hang may last, in seconds.", default="")
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import shlex
 import unittest
 import warnings
 from collections.abc import Generator
@@ -35,8 +36,13 @@ from pytest_littleloops.simulation.settings import Settings
 _SETTINGS = pytest.StashKey[Settings]()
 _REFUSED = pytest.StashKey[pytest.UsageError]()
 _NAME = "littleloops-exploration"
-_LET_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
-"""What ends the test whatever the schedule, and is no failure of it."""
+_LET_THROUGH = (
+    pytest.skip.Exception,
+    unittest.SkipTest,
+    pytest.xfail.Exception,
+    pytest.exit.Exception,
+)
+"""What ends the test whatever the schedule, and is no failure of it, if the test's own body raises it."""
 
 
 def prepare(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -100,11 +106,15 @@ class Explorations:
             )
             _refuse(items, pytest.UsageError(text))
 
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_setup")
+    def pytest_runtest_setup_of_refused(self, item: pytest.Item) -> None:
+        """Have a test say in a worker what is wrong with its marker."""
+        if _REFUSED in item.stash:
+            pytest.fail(str(item.stash[_REFUSED]), pytrace=False)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Set up what stays for the whole test; the rest is set up in each schedule."""
-        if _REFUSED in item.stash:
-            raise item.stash[_REFUSED]
         if _SETTINGS not in item.stash or not isinstance(item, pytest.Function):
             return (yield)
         names = item.fixturenames
@@ -188,15 +198,16 @@ class _Exploring:
             raise
         finally:
             self._progress.end()
-        self._item.user_properties += [
-            (VERDICT, found.summary()),
-            ("littleloops_schedules", found.schedules),
-        ]
+        said = {VERDICT: found.summary(), "littleloops_schedules": found.schedules}
+        # A test that is run again has those of its last run.
+        kept = [one for one in self._item.user_properties if one[0] not in said]
+        self._item.user_properties[:] = [*kept, *said.items()]
         if found.failure is not None or self._settings.replay is None:
             self._memory.token = found.token if found.verdict == "failed" else None
         if found.failure is not None:
-            self._annotate(found, found.failure)
-            raise found.failure
+            failure = _as_a_failure(found.failure)
+            self._annotate(found, failure)
+            raise failure
         if self._returned is not None:
             warnings.warn(
                 pytest.PytestReturnNotNoneWarning(
@@ -246,15 +257,26 @@ class _Exploring:
             failure.add_note(f"  {number}: {found.verdict}")
             return
         failure.add_note(f"  {number}: {found.verdict}; see it again:")
-        failure.add_note(f'    pytest "{_nodeid_from_here(self._item)}" --littleloops-replay={found.token}')
+        failure.add_note(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
 
 
-def _nodeid_from_here(item: pytest.Item) -> str:
-    """The node id for a command where pytest was called, which need not be the root."""
+def _as_a_failure(error: BaseException) -> BaseException:
+    """What to raise for what a task raised: not what would end the whole run, or pass for a skip."""
+    if isinstance(error, (Exception, pytest.fail.Exception)) and not isinstance(error, _LET_THROUGH):
+        return error
+    failure = pytest.fail.Exception(f"{error!r} was raised in a schedule", pytrace=False)
+    failure.__cause__ = error
+    return failure
+
+
+def _argument_for(item: pytest.Item) -> str:
+    """The test, quoted for a command where pytest was called, which need not be the root."""
     path, colons, names = item.nodeid.partition("::")
     if item.config.invocation_params.dir != item.config.rootpath:
         path = bestrelpath(item.config.invocation_params.dir, item.config.rootpath / path)
-    return path + colons + names
+    nodeid = path + colons + names
+    # Double quotes do in every shell, but these mean something inside of them.
+    return shlex.quote(nodeid) if set(nodeid) & set('"$`!\\') else f'"{nodeid}"'
 
 
 class _Memory:

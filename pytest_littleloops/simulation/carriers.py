@@ -44,7 +44,9 @@ class Carrier:
             assert job is not None
             contextvars.Context().run(job)
             del job
-            left_behind.discard(self.ident)
+            if self.ident in left_behind:
+                left_behind.discard(self.ident)
+                return
             if not _ARE_REUSED:
                 return
 
@@ -81,10 +83,13 @@ def interrupt(ident: int, exception: type[BaseException]) -> None:
 
 
 def is_computing(ident: int) -> bool:
-    """Whether a thread uses the processor; one that does not is blocked in C."""
+    """Whether a thread uses the processor; one that does not is blocked in C, or is gone."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return False
-    clock = time.pthread_getcpuclockid(ident)
-    before = time.clock_gettime(clock)
-    real.sleep(0.02)
-    return time.clock_gettime(clock) > before
+    try:
+        clock = time.pthread_getcpuclockid(ident)
+        before = time.clock_gettime(clock)
+        real.sleep(0.02)
+        return time.clock_gettime(clock) > before
+    except OSError:
+        return False

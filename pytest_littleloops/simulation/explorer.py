@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +24,11 @@ from pytest_littleloops.simulation.world import Chooser, World
 
 Scenario = Callable[[], object]
 
+_USUAL_STEPS = Settings().max_steps
+
+_one_at_a_time = real.allocate_lock()
+"""Held by the exploration that is running: names are exchanged for the whole process."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Exploration:
@@ -40,6 +45,10 @@ class Exploration:
     failure: BaseException | None = None
     assumptions: tuple[str, ...] = field(default=())
     """What a proof takes for granted."""
+    bounds: tuple[str, ...] = ()
+    """What a proof left out: more preemptions, more early timeouts than so many."""
+    is_replay: bool = False
+    """Whether this was one schedule, that of a token."""
     outside: tuple[str, ...] = ()
     """What was used that is not under control, and where."""
     steps: tuple[Step, ...] = ()
@@ -59,7 +68,11 @@ class Exploration:
 
     def summary(self) -> str:
         """The verdict in one line: how many schedules, and what is to be known about it."""
+        if self.is_replay and self.failure is None:
+            return "replayed, does not fail any more"
         text = f"{self.verdict}, {self.schedules:,} schedule{'s' * (self.schedules != 1)}"
+        if self.bounds:
+            text += f", with {' and '.join(self.bounds)}"
         if self.blocked:
             text += f", {self.blocked:,} of them cut off at max_steps"
         if self.outside:
@@ -109,11 +122,15 @@ class Explorer:
         self._let_through = let_through
         self._early_timeouts = settings.early_timeouts
         self._seed = settings.seed
+        self._max_steps = settings.max_steps
+        self._is_fine = True
         self._placement = Placement()
         self._began = int(real.epoch())
         self._control = Control(scenario, self._placement)
         self._modules = set(sys.modules)
         self._outside: set[str] = set()
+        self._children = set(getattr(sys.modules.get("multiprocessing.process"), "_children", ()))
+        self._is_bounded = False
         self.found = Exploration()
         """What was found so far, also when an exception ends the exploration."""
         self.steps = self.switches = 0
@@ -124,7 +141,7 @@ class Explorer:
 
         Raises RuntimeError inside another exploration, and what ends it from outside: KeyboardInterrupt.
         """
-        if membership.current_world() is not None:
+        if membership.own_world() is not None or not _one_at_a_time.acquire(blocking=False):
             raise RuntimeError(
                 "an exploration is running already; one cannot run inside another, or beside it"
             )
@@ -138,7 +155,7 @@ class Explorer:
             if is_freezing:
                 gc.freeze()
             if self._settings.replay is not None:
-                self._warm_up()
+                found.is_replay = True
                 self._replay(Schedule.from_token(self._settings.replay))
             elif not self._warm_up() or (known is not None and self._fails_again(known)):
                 pass
@@ -153,11 +170,16 @@ class Explorer:
             if is_collecting:
                 gc.enable()
             self._placement.restore()
+            _one_at_a_time.release()
         return found
 
     def _warm_up(self) -> bool:
         """Imports and caches: the first execution may take another path than all others."""
+        modules = len(sys.modules)
         world = self._execute(Plainest(), 0)
+        if isinstance(world.failure, Uncontrolled) and len(sys.modules) > modules:
+            # What was imported inside it was not under control yet.
+            world = self._execute(Plainest(), 0)
         if isinstance(world.failure, Uncontrolled):
             # Not a second time: it takes as long as the patience lasts.
             self.found.schedules = 1
@@ -168,6 +190,7 @@ class Explorer:
 
     def _explore(self, strategy: Strategy) -> None:
         found = self.found
+        self._is_fine = strategy.is_fine
         while found.schedules < self._settings.schedules:
             chooser = strategy.chooser(found.schedules)
             if chooser is None:
@@ -187,16 +210,23 @@ class Explorer:
             return
         found.verdict = "proved" if found.exhaustive else "sampled"
         if found.exhaustive:
+            found.bounds = tuple(self._bounds())
             found.assumptions = self._assumptions()
 
     def _assumptions(self) -> tuple[str, ...]:
-        preemptions = self._settings.preemptions
-        shared = "data shared without a lock or a Cell is not seen between two points"
+        shared = "data shared without a lock or a Cell is not seen between two steps"
         earlier = "no lock from before the scenario is held by an instance alone"
-        timeouts = f"at most {self._early_timeouts} timed waits end early"
-        bound = () if preemptions is None else (f"at most {preemptions} preemptions",)
+        same = "nothing but the order differs from one schedule to the next"
         outside = tuple(f"outside of control: {what}" for what in sorted(self._outside))
-        return (shared, earlier, timeouts, *bound, *outside)
+        return (shared, earlier, same, *self.found.bounds, *outside)
+
+    def _bounds(self) -> Iterator[str]:
+        preemptions = self._settings.preemptions
+        if preemptions is not None:
+            yield f"at most {preemptions} preemption{'s' * (preemptions != 1)}"
+        if self._is_bounded:
+            count = self._early_timeouts
+            yield f"at most {count} early timeout{'s' * (count != 1)}"
 
     def _fails_again(self, token: str) -> bool:
         """Whether a schedule that failed at another time fails still; or leads elsewhere."""
@@ -208,6 +238,7 @@ class Explorer:
         if self.found.verdict == "failed":
             return True
         self._early_timeouts, self._seed = self._settings.early_timeouts, self._settings.seed
+        self._max_steps = self._settings.max_steps
         self.found.schedules = 0
         self.found.failure = self.found.token = None
         self.found.steps = ()
@@ -216,8 +247,13 @@ class Explorer:
 
     def _replay(self, schedule: Schedule) -> None:
         self._early_timeouts, self._seed = schedule.early_timeouts, schedule.seed
+        self._max_steps = schedule.max_steps or self._settings.max_steps
+        self._is_fine = schedule.is_fine
         self.found.schedules = 1
         world, story = self._told(schedule.choices)
+        if isinstance(world.failure, Nondeterministic) and self.found.is_replay:
+            # Imports and caches may have led it astray.
+            world, story = self._told(schedule.choices)
         is_same = schedule.fingerprint in (0, story.fingerprint)
         if isinstance(world.failure, StepLimit):
             self.found.blocked = 1
@@ -240,9 +276,10 @@ class Explorer:
             if isinstance(again.failure, Uncontrolled):
                 self._report(again, story)
                 return
-            if type(again.failure) is not type(world.failure):
+            if _kind(again.failure) != _kind(world.failure):
+                instead = "it passed" if again.failure is None else repr(again.failure)
                 self.found.failure = Nondeterministic(
-                    f"a replay took another path: {again.failure!r} instead of {world.failure!r}"
+                    f"a replay took another path: {instead}, where it was {world.failure!r}"
                 )
                 return
         self._report(again, story)
@@ -267,6 +304,8 @@ class Explorer:
                 choices=tuple(world.choices),
                 early_timeouts=self._early_timeouts,
                 seed=self._seed,
+                is_fine=self._is_fine,
+                max_steps=0 if self._max_steps == _USUAL_STEPS else self._max_steps,
                 fingerprint=0 if story is None or not is_certain else story.fingerprint,
             ).token()
 
@@ -277,10 +316,11 @@ class Explorer:
         self._placement.renew()
         world = World(
             chooser,
-            max_steps=settings.max_steps,
+            max_steps=self._max_steps,
             early_timeouts=self._early_timeouts,
             patience=settings.patience,
             began=self._began,
+            is_fine=self._is_fine,
         )
         world.recorder = story
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
@@ -296,14 +336,32 @@ class Explorer:
                     self._surroundings.after(world.failure)
         except Uncontrolled as error:
             world.fail(error)
+        self._end_children()
         self._outside |= world.outside
+        self._is_bounded = self._is_bounded or world.is_bounded
         gc.collect(2 if number % 100 == 0 else 0)
         if len(sys.modules) != len(self._modules):
             heal(self._modules)
             self._modules = set(sys.modules)
-        if isinstance(world.failure, self._let_through):
-            raise world.failure
+        if world.let_through is not None and world.let_through is world.failure:
+            raise world.let_through
+        if world.leftovers and world.failure is not None and not isinstance(world.failure, Uncontrolled):
+            world.failure = Uncontrolled(
+                "LL502 uncontrolled: what an earlier schedule made was used in this one, which failed: "
+                f"{world.failure!r}\n  where: {', '.join(sorted(world.leftovers))}\n"
+                "  next: make it anew in each schedule, or before the exploration"
+            )
+        self._outside |= world.leftovers
         return world
+
+    def _end_children(self) -> None:
+        """End the processes that a schedule left behind: nobody else would, and the exit waits for them."""
+        processes = sys.modules.get("multiprocessing.process")
+        left = set(getattr(processes, "_children", ())) - self._children
+        for child in left:
+            child.kill()
+        for child in left:
+            child.join(1.0)
 
     def _body(self, world: World) -> Scenario:
         def body() -> None:
@@ -311,6 +369,9 @@ class Explorer:
                 self._scenario()
             except TaskKilled:
                 raise
+            except self._let_through as error:
+                world.let_through = error
+                world.fail(error)
             except BaseException as error:
                 world.fail(error)
             else:
@@ -319,3 +380,8 @@ class Explorer:
                     leave_interpreter()
 
         return body
+
+
+def _kind(failure: BaseException | None) -> tuple[str, str]:
+    # A class that the scenario makes is another one in each schedule.
+    return type(failure).__module__, type(failure).__qualname__

@@ -32,9 +32,9 @@ class Nondeterministic(SimulationFailure):
     def __init__(self, facts: str) -> None:
         super().__init__(
             f"LL501 nondeterministic: {facts}\n"
-            "  next: replay a token on the code, Python and packages that it was found on; if these\n"
-            "  are the same, look for what differs between two runs: hash order, addresses, the time of\n"
-            "  day, random numbers of a generator of its own, what an earlier schedule left behind"
+            "  next: if code, Python or packages changed since a token was made, its schedule is gone:\n"
+            "  explore again; if not, look for what differs between two runs: hash order, addresses, the\n"
+            "  time of day, random numbers of a generator of its own, what an earlier schedule left behind"
         )
         self.facts = facts
 

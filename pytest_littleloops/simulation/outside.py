@@ -8,6 +8,7 @@ for pipes inside one process, by which `multiprocessing.pool.ThreadPool` wakes i
 from __future__ import annotations
 
 import functools
+import os
 import select
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from pytest_littleloops.simulation import membership, real
-from pytest_littleloops.simulation.sites import is_standard_library
+from pytest_littleloops.simulation.frames import user_place
 
 _METHODS: tuple[tuple[str, str, str, str], ...] = (
     ("socket", "socket", "connect", "socket"),
@@ -33,7 +34,9 @@ _METHODS: tuple[tuple[str, str, str, str], ...] = (
 
 _SELECTORS = ("SelectSelector", "_PollLikeSelector", "EpollSelector", "KqueueSelector")
 
-_FUNCTIONS = (("os", "fork"), ("os", "waitpid"))
+_FUNCTIONS = (("os", "waitpid"),)
+
+_READABLE = getattr(select, "POLLIN", 1) | getattr(select, "POLLPRI", 2)
 
 Exchange = tuple[object, str, object]
 
@@ -46,11 +49,17 @@ def exchanges() -> list[Exchange]:
         method = getattr(owner, name, None)
         if owner is not None and method is not None:
             found.append((owner, name, _telling(what, method)))
+    loop = getattr(sys.modules.get("asyncio.base_events"), "BaseEventLoop", None)
+    if loop is not None:
+        # It waits in real time, so it has to see that pass.
+        found.append((loop, "time", lambda self: real.monotonic()))
     for kind in _SELECTORS:
         owner = getattr(sys.modules.get("selectors"), kind, None)
         if owner is not None:
             found.append((owner, "select", _passing_time(_telling("select", owner.select), 1)))
     found.append((select, "select", _passing_time(_telling("select", select.select), 3)))
+    if hasattr(os, "fork"):
+        found.append((os, "fork", _telling("fork", _leaving_the_child_alone(os.fork))))
     for module, name in _FUNCTIONS:
         function = getattr(sys.modules.get(module), name, None)
         if function is not None:
@@ -77,6 +86,28 @@ def _telling(what: str, method: Callable[..., object]) -> Callable[..., object]:
     return tell
 
 
+def _leaving_the_child_alone(fork: Callable[[], int]) -> Callable[[], int]:
+    @functools.wraps(fork)
+    def fork_without_world() -> int:
+        world = membership.own_world()
+        if world is None or world.is_over:
+            return fork()
+        # The other tasks have no threads in the child, so nothing there may wait for them. That holds
+        # already for what the standard library does there, before anything else does.
+        pid = None
+        world.is_over = True
+        membership.leave()
+        try:
+            pid = fork()
+        finally:
+            if pid != 0:
+                membership.enter(world)
+                world.is_over = False
+        return pid
+
+    return fork_without_world
+
+
 def _passing_time(wait: Callable[..., Any], position: int) -> Callable[..., Any]:
     """A wait that leaves the virtual clock where its real timeout, the argument at `position`, ends."""
 
@@ -94,12 +125,7 @@ def _passing_time(wait: Callable[..., Any], position: int) -> Callable[..., Any]
 
 
 def _place() -> str:
-    frame = sys._getframe(2)
-    while frame.f_back is not None and (
-        is_standard_library(frame.f_code.co_filename) or frame.f_code.co_filename == __file__
-    ):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+    return user_place(sys._getframe(2)) or "where the user has no line"
 
 
 def _noting_pipe(pipe: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,13 +145,15 @@ class _Ready:
     What comes from outside comes in real time, and so does the end of a wait for it.
     """
 
-    __slots__ = ("_end", "_poll", "is_outside")
+    __slots__ = ("_connections", "_end", "_poll", "is_outside")
 
     def __init__(self, connections: list[Any], is_outside: bool, timeout: float | None) -> None:
         assert real.poll is not None
         poll = real.poll()
+        self._connections: dict[int, Any] = {}
         for one in connections:
-            poll.register(one)
+            poll.register(one, _READABLE)
+            self._connections[one if isinstance(one, int) else one.fileno()] = one
         self._poll = poll.poll
         self.is_outside = is_outside
         self._end = real.monotonic() + timeout if is_outside and timeout is not None else None
@@ -134,6 +162,10 @@ class _Ready:
     def held(self) -> bool:
         """Whether one who waits has to wait on."""
         return not self._poll(0) and (self._end is None or real.monotonic() < self._end)
+
+    def ready(self) -> list[Any]:
+        """Those that have something to read."""
+        return [self._connections[number] for number, _ in self._poll(0)]
 
     def __repr__(self) -> str:
         return "a connection"
@@ -154,7 +186,7 @@ def _wait(
         world.note_outside(f"connection ({_place()})")
     deadline = None if is_outside or timeout is None else world.clock + max(timeout, 0)
     world.point("wait for", ready, ready, deadline)
-    return real_wait(connections, 0)
+    return ready.ready()
 
 
 # Imported here so that a scenario which imports them itself is heard from its first schedule on.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import _thread
 import concurrent.futures._base as futures_base
 import concurrent.futures.thread as futures_thread
+import gc
 import itertools
 import os
 import queue
@@ -33,6 +34,8 @@ from pytest_littleloops.simulation.world import World
 
 _MISSING = object()
 
+_sched_getaffinity: Any = getattr(os, "sched_getaffinity", None)
+
 
 def _nanoseconds(clock: Callable[[], float]) -> Callable[[], int]:
     return lambda: int(clock() * 1_000_000_000)
@@ -41,7 +44,7 @@ def _nanoseconds(clock: Callable[[], float]) -> Callable[[], int]:
 _FUNCTIONS: list[tuple[object, str, object]] = [
     (threading, "Lock", primitives.Lock),
     (threading, "RLock", primitives.RLock),
-    (queue, "SimpleQueue", queue._PySimpleQueue),  # type: ignore[attr-defined]
+    (queue, "SimpleQueue", primitives.SimpleQueue),
     (time, "sleep", clock.sleep),
     (time, "monotonic", clock.monotonic),
     (time, "perf_counter", clock.monotonic),
@@ -61,6 +64,9 @@ _INSIDE: list[tuple[object, str, object]] = [
     (threading, "_start_joinable_thread", threads.start_joinable_thread),
     (threading, "_ThreadHandle", threads.ThreadHandle),
     (threading, "_time", clock.monotonic),
+    (threading.Event, "is_set", primitives.is_set),
+    (threading.Event, "isSet", primitives.is_set),
+    (gc, "enable", gc.disable),
     (queue, "time", clock.monotonic),
 ]
 """What the standard library calls; not every version has every one."""
@@ -68,6 +74,16 @@ _INSIDE: list[tuple[object, str, object]] = [
 
 _REAL = {id(getattr(owner, name)): new for owner, name, new in _FUNCTIONS}
 """The replacement of a function that a module may have named before, by the identity of the real one."""
+
+
+def _clocks() -> Iterator[tuple[object, str, object]]:
+    """Where modules of the standard library keep a clock, if they are there."""
+    scheduling, timing = sys.modules.get("sched"), sys.modules.get("timeit")
+    if scheduling is not None:
+        yield scheduling, "_time", clock.monotonic
+        yield scheduling.scheduler.__init__, "__defaults__", (clock.monotonic, clock.sleep)
+    if timing is not None:
+        yield timing, "default_timer", clock.monotonic
 
 
 class Control:
@@ -82,11 +98,16 @@ class Control:
         self._modules = len(sys.modules)
         self._sites = Sites(self._scenario, _REAL)
         self._names: list[tuple[object, str, object, object]] = []
-        for owner, name, new in (*_FUNCTIONS, *_INSIDE, *outside.exchanges()):
+        for owner, name, new in (*_FUNCTIONS, *_INSIDE, *_clocks(), *outside.exchanges()):
             if hasattr(owner, name):
                 self._names.append((owner, name, vars(owner).get(name, _MISSING), new))
-        if hasattr(os, "sched_getaffinity"):
-            self._names.append((os, "sched_getaffinity", os.sched_getaffinity, self._placement.affinity))
+        if _sched_getaffinity is not None:
+            self._names.append((os, "sched_getaffinity", _sched_getaffinity, self._affinity))
+
+    def _affinity(self, pid: int) -> set[int]:
+        if membership.own_world() is None:
+            return set(_sched_getaffinity(pid))
+        return self._placement.affinity(pid)
 
     @contextmanager
     def over(self, world: World) -> Iterator[None]:
@@ -138,12 +159,20 @@ class Control:
 
         def hash_of_future(future: Any) -> int:
             # One from before may be in a set from before.
-            is_new = isinstance(future._condition._lock, primitives.RLock)
+            is_new = _is_of_a_world(future, "_condition")
             return number_of(future) if is_new else object.__hash__(future)
 
         def hash_of_thread(thread: Any) -> int:
-            is_new = isinstance(thread._started._cond._lock, primitives.Lock)
+            is_new = _is_of_a_world(thread, "_started", "_cond")
             return number_of(thread) if is_new else object.__hash__(thread)
+
+        everybody = threading.enumerate
+
+        def enumerate_tasks() -> list[threading.Thread]:
+            found = everybody()
+            if membership.own_world() is not world:
+                return found
+            return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
 
         report = threading.excepthook
 
@@ -162,19 +191,73 @@ class Control:
                 complain(unraisable)
 
         yield sys, "unraisablehook", complain_unless_killed
-        yield futures_base, "id", number_of
+
+        def id_of(thing: object) -> int:
+            return number_of(thing) if membership.own_world() is world else id(thing)
+
+        yield futures_base, "id", id_of
         yield futures_base.Future, "__hash__", hash_of_future
         yield threading.Thread, "__hash__", hash_of_thread
         yield threading, "excepthook", fail
-        if hasattr(threading, "_shutdown_locks"):
-            yield threading, "_shutdown_locks", set()
-        yield futures_thread, "_global_shutdown_lock", primitives.Lock()
-        # Its values hold the world and so its keys, which would then never be collected.
-        yield futures_thread, "_threads_queues", weakref.WeakKeyDictionary()
-        yield futures_thread, "_shutdown", False
+        yield threading, "enumerate", enumerate_tasks
+        yield threading, "active_count", lambda: len(threading.enumerate())
         # Threads are called by their number, which goes on from one schedule to the next.
-        yield threading, "_counter", itertools.count(1).__next__
-        yield futures_thread.ThreadPoolExecutor, "_counter", itertools.count().__next__
+        numbering, workers = itertools.count(1).__next__, itertools.count().__next__
+        apart: list[tuple[object, str, object]] = [
+            (threading, "_shutdown_locks", set()),
+            (threading, "_counter", numbering),
+            (futures_thread, "_global_shutdown_lock", primitives.Lock.inside(world)),
+            # Its values hold the world and so its keys, which would then never be collected.
+            (futures_thread, "_threads_queues", weakref.WeakKeyDictionary()),
+            (futures_thread, "_shutdown", False),
+            (futures_thread.ThreadPoolExecutor, "_counter", workers),
+        ]
+        for owner, name, inside in apart:
+            if hasattr(owner, name):
+                yield owner, name, _Apart(world, inside, getattr(owner, name))
+
+
+def _is_of_a_world(thing: object, *names: str) -> bool:
+    """Whether a thing keeps a lock of a world there; True for one that has none yet."""
+    for name in (*names, "_lock"):
+        found = getattr(thing, name, None)
+        if found is None:
+            return True
+        thing = found
+    return isinstance(thing, primitives.Lock | primitives.RLock)
+
+
+class _Apart:
+    """What a name means: one thing for the tasks of a world, another for whoever runs beside it."""
+
+    def __init__(self, world: World, inside: Any, beside: Any) -> None:
+        self._world = world
+        self.inside = inside
+        self._beside = beside
+
+    def _meant(self) -> Any:
+        return self.inside if membership.own_world() is self._world else self._beside
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._meant(), name)
+
+    def __enter__(self) -> object:
+        return self._meant().__enter__()
+
+    def __exit__(self, *error: object) -> object:
+        return self._meant().__exit__(*error)
+
+    def __bool__(self) -> bool:
+        return bool(self._meant())
+
+    def __call__(self) -> object:
+        return self._meant()()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._meant())
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self._meant()[key] = value
 
 
 def _give(owner: object, name: str, old: object) -> None:
@@ -186,8 +269,9 @@ def _give(owner: object, name: str, old: object) -> None:
 
 def leave_interpreter() -> None:
     """Do what the interpreter does at its exit, for executors of this world that nobody shut down."""
-    futures_thread._shutdown = True
+    shutdown: Any = futures_thread._shutdown
+    shutdown.inside = True
     for thread, jobs in list(futures_thread._threads_queues.items()):
         # A real queue belongs to an executor outside: it goes on.
-        if isinstance(jobs, queue._PySimpleQueue) and thread.is_alive():  # type: ignore[attr-defined]
+        if isinstance(jobs, primitives.SimpleQueue) and thread.is_alive():
             jobs.put(None)

@@ -6,6 +6,7 @@ The engine itself runs on these: it hands one baton from thread to thread, and w
 from __future__ import annotations
 
 import _thread
+import queue
 import select
 import threading
 import time
@@ -21,6 +22,7 @@ poll = getattr(select, "poll", None)
 LockType = type(_thread.allocate_lock())
 RLockType = _thread.RLock
 
+SimpleQueue: Any = queue.SimpleQueue
 # Which of these there are depends on the version of Python.
 set_sentinel: Any = getattr(_thread, "_set_sentinel", None)
 start_joinable_thread: Any = getattr(threading, "_start_joinable_thread", None)

@@ -21,13 +21,18 @@ class Schedule:
     early_timeouts: int
     seed: int = 0
     """That of the random numbers that the scenario draws."""
+    is_fine: bool = False
+    """Whether tasks stopped behind a release too."""
+    max_steps: int = 0
+    """After how many operations it is cut off; 0 for the usual number."""
     fingerprint: int = 0
     """Tells whether a replay met the choices at the same operations; 0 if that is not known."""
 
     def token(self) -> str:
         """The text that `from_token` reads."""
         seed = self.seed * 2 if self.seed >= 0 else -self.seed * 2 - 1
-        numbers = [self.early_timeouts, seed, self.fingerprint]
+        early_timeouts = self.early_timeouts * 2 + self.is_fine
+        numbers = [early_timeouts, seed, self.max_steps, self.fingerprint]
         run = 0
         for choice in self.choices:
             if choice == 0:
@@ -58,14 +63,16 @@ class Schedule:
         except Exception:
             raise ValueError(f"{token!r} is damaged: copy it whole from the failure message") from None
         choices: list[int] = []
-        early_timeouts, seed, fingerprint, *rest = numbers
+        early_timeouts, seed, max_steps, fingerprint, *rest = numbers
         for run, choice in zip(rest[::2], rest[1::2], strict=False):
             choices += [0] * run + [choice]
         choices += [0] * rest[-1]
         return cls(
             choices=tuple(choices),
-            early_timeouts=early_timeouts,
+            early_timeouts=early_timeouts // 2,
+            is_fine=bool(early_timeouts % 2),
             seed=-(seed + 1) // 2 if seed % 2 else seed // 2,
+            max_steps=max_steps,
             fingerprint=fingerprint,
         )
 

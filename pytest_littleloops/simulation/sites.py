@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import queue
 import sys
-import sysconfig
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from pytest_littleloops.simulation import primitives, real
 from pytest_littleloops.simulation.failures import Uncontrolled
+from pytest_littleloops.simulation.frames import is_standard_library
 
 Put = Callable[[object], None]
 
@@ -25,10 +25,8 @@ _LEFT_ALONE = frozenset(
 )
 """Packages that run outside of worlds too, and must keep what is real."""
 
-_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 _SimpleQueue = queue.SimpleQueue
-_PySimpleQueue: Any = queue._PySimpleQueue  # type: ignore[attr-defined]
 
 _BUILT = (threading.Event, threading.Condition, threading.Semaphore, threading.Barrier, queue.Queue)
 """What the standard library builds on locks, in Python."""
@@ -51,7 +49,7 @@ class Sites:
 
     def twins(self) -> Iterator[tuple[Put, object]]:
         """How to put something there, and what takes its place in a new world."""
-        twins = _Twins(primitives.Lock, primitives.RLock, _PySimpleQueue)
+        twins = _Twins(primitives.Lock, primitives.RLock, primitives.SimpleQueue)
         for put, value in self.exchanges:
             function = self._functions.get(id(value))
             if function is None:
@@ -65,11 +63,15 @@ class Sites:
 
 
 class _Places:
-    """Where modules, classes and functions hold what is wanted, as far as they were looked into."""
+    """Where modules, classes and functions hold what is wanted, as far as they were looked into.
 
-    def __init__(self, is_wanted: Callable[[object], bool]) -> None:
+    With `objects` also where an object does that is itself a global of the module that has its class.
+    """
+
+    def __init__(self, is_wanted: Callable[[object], bool], *, objects: bool = False) -> None:
         self.found: list[tuple[Put, object]] = []
         self._is_wanted = is_wanted
+        self._objects = objects
         self._seen: set[int] = set()
 
     def look_into(self, namespace: dict[str, Any], module: str) -> None:
@@ -84,6 +86,17 @@ class _Places:
                 self.look_into_function(value)
             elif _is_a(value, type) and value.__module__ == module:
                 self._look_into_class(value, module)
+            elif self._objects and type(value).__module__ == module:
+                self._look_into_object(value)
+
+    def _look_into_object(self, one: object) -> None:
+        try:
+            parts = object.__getattribute__(one, "__dict__")
+        except AttributeError:
+            return
+        for name, value in list(parts.items()):
+            if self._is_wanted(value):
+                self.found.append((_item_setter(parts, name), value))
 
     def _look_into_class(self, one: type, module: str) -> None:
         if id(one) in self._seen:
@@ -161,9 +174,9 @@ class _Twins:
         if _is_a(value, _SimpleQueue):
             # Nobody can see what is in it without taking it out.
             return self._simple_queue() if value.empty() else value
-        if _is_a(value, _PySimpleQueue):
+        if _is_a(value, primitives.SimpleQueue):
             twin = self._simple_queue()
-            for item in value._queue:
+            for item in value._items:
                 twin.put(item)
             return twin
         return value
@@ -193,17 +206,12 @@ def is_of_the_user(name: str, module: object) -> bool:
     return not is_standard_library(file)
 
 
-def is_standard_library(file: str) -> bool:
-    """Whether a file is part of Python."""
-    return file.startswith((_STANDARD_LIBRARY, "<frozen")) and "site-packages" not in file
-
-
 def heal(modules: set[str]) -> None:
     """Give modules that were imported inside a world, so not in `modules`, real primitives to keep.
 
     What they made at their import belongs to that world, which has ended.
     """
-    places = _Places(_is_of_a_world)
+    places = _Places(_is_of_a_world, objects=True)
     for name in [name for name in sys.modules if name not in modules]:
         module = sys.modules[name]
         if isinstance(module, types.ModuleType):
@@ -214,8 +222,8 @@ def heal(modules: set[str]) -> None:
 
 
 def _is_of_a_world(value: Any) -> bool:
-    if _is_a(value, _PySimpleQueue):
-        value = value._count
+    if _is_a(value, primitives.SimpleQueue):
+        return True
     if _is_a(value, threading.Event, threading.Semaphore, threading.Barrier):
         value = value._cond
     if _is_a(value, queue.Queue):

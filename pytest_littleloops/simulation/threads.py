@@ -46,7 +46,10 @@ class ThreadHandle:
         return handle
 
     def is_done(self) -> bool:
-        """Whether the thread has ended."""
+        """Whether the thread has ended: a step."""
+        world = self._alive.world
+        if world is not None and not world.is_ending:
+            world.point("look at", self._alive)
         return self._is_done or not is_running(self._alive.world)
 
     def join(self, timeout: float | None = None) -> None:
@@ -149,6 +152,9 @@ def start_joinable_thread(
 def _start(
     world: World, function: Callable[..., object], run: Callable[[], None], is_daemon: bool | None = None
 ) -> Task:
+    if world.is_ending:
+        # Nobody would end it any more.
+        raise TaskKilled
     thread = getattr(function, "__self__", None)
     _keep_quiet_when_killed(thread)
     if is_daemon is None:

@@ -15,22 +15,18 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import Protocol
 
-from pytest_littleloops.simulation import carriers, real
+from pytest_littleloops.simulation import carriers, real, reports
 from pytest_littleloops.simulation.failures import (
-    Deadlock,
-    NoProgress,
-    SimulationFailure,
-    StepLimit,
     TaskKilled,
     Uncontrolled,
 )
-from pytest_littleloops.simulation.stacks import stack_lines
+from pytest_littleloops.simulation.frames import user_place
 from pytest_littleloops.simulation.tasks import CLOCK, READ_CLOCK, Task, Wanted
 
-_MANY_JUMPS = 10
-"""So many times in the second half of its steps only the clock could go on: a run makes no progress."""
+_READS = 1000
+"""So many reads of the clock in a row, and nothing else, are a wait."""
 
 _KILLS = 200
 """How often a task may be told that its world has ended before it is left where it is."""
@@ -75,6 +71,7 @@ class World:
         early_timeouts: int = 2,
         patience: float = 10.0,
         began: int = 0,
+        is_fine: bool = False,
     ) -> None:
         self.chooser = chooser
         self.max_steps = max_steps
@@ -89,18 +86,28 @@ class World:
         self.steps = 0
         self.switches = 0
         self.choices: list[int] = []
-        self.jumps: deque[int] = deque(maxlen=_MANY_JUMPS)
+        self.last_wake = 0
+        """The step at which somebody was last woken from a wait, by another task."""
+        self.jumps: deque[int] = deque(maxlen=reports.MANY_JUMPS)
         """The last steps at which nothing could go on but the clock."""
         self.failure: BaseException | None = None
+        self.let_through: BaseException | None = None
+        """What the root raised that is no failure, and ends the exploration."""
         self.abandoned: list[str] = []
         self.is_ending = False
         self._is_unwinding = False
         self.is_over = False
         self.is_watched = True
         """False while somebody is at a debugger's prompt, where no time counts."""
+        self.is_fine = is_fine
+        """Whether tasks stop behind a release too: then data that no lock guards is seen there."""
+        self.is_bounded = False
+        """Whether a timed wait could have ended early, had that not happened often enough."""
         self.recorder: Recorder | None = None
         self.outside: set[str] = set()
         """What was used that is not under control, and where."""
+        self.leftovers: set[str] = set()
+        """What was used that belongs to an earlier world, and where."""
         self.pipes: list[object] = []
         """Ends of pipes that nobody outside can write to."""
         self.maker = real.get_ident()
@@ -140,17 +147,15 @@ class World:
             if steps != self.steps or not self.is_watched:
                 steps = self.steps
                 continue
-            self.failure = Uncontrolled(
-                f"LL502 uncontrolled: {self._current_name()} reached no point of the engine for "
-                f"{self.patience:g} s of real time\n{self.stacks()}\n"
-                "  next: replace what blocks there, or give it a timeout; nothing is certified"
-            )
+            self.failure = reports.stuck(self)
             return False
         return True
 
     def _unwind(self, stuck: Task | None) -> None:
         # The stuck task first: it is the one that runs.
         for task in sorted(self.live, key=lambda task: task is not stuck):
+            if task.carrier.ident in carriers.left_behind:
+                continue
             self.current = task
             if task is stuck and not carriers.is_computing(task.carrier.ident):
                 # An exception for a thread that never takes it keeps the interpreter looking for one,
@@ -191,14 +196,15 @@ class World:
         """
         task = self.current
         if task is None or task.carrier.ident != real.get_ident():
-            self._refuse_stranger(operation)
+            self._note_stranger(operation)
+            return True
         if self.is_ending:
             self._kill(task)
         if operation != READ_CLOCK:
             task.reads = 0
         self.steps += 1
         if self.steps > self.max_steps:
-            raise self.end_with(self._out_of_steps())
+            raise self.end_with(reports.out_of_steps(self))
         task.operation = operation
         task.thing = thing
         task.wants = wants
@@ -207,8 +213,12 @@ class World:
         chosen = self._next()
         if chosen is not task:
             if chosen is None:
-                raise self.end_with(self._deadlock())
+                raise self.end_with(reports.deadlock(self))
+            # Not who merely found a lock taken: its holder is another one.
+            waits = wants is not None and wants.held and getattr(wants, "holder", task) is task
             self._hand_over(task, chosen)
+            if waits and not task.is_timed_out:
+                self.last_wake = self.steps
         if self.recorder is not None and not task.is_unseen:
             # Not when it was announced: the story has the order in which things happened.
             self.recorder.step(task, sys._getframe(1))
@@ -216,13 +226,24 @@ class World:
         return not task.is_timed_out
 
     def read_clock(self) -> float:
-        """The virtual time. A task that does nothing but read it sees it run, faster and faster."""
+        """The virtual time: each read takes a microsecond.
+
+        A task that has long done nothing but read it sees it run, faster and faster, if nobody else can go
+        on: it waits for that. While others can, they are waited for, and not overtaken.
+        """
         task = self.current
         assert task is not None
         self.point(READ_CLOCK, CLOCK)
         task.reads += 1
-        self.clock += 1e-6 * 2 ** min(task.reads, 40)
+        self.clock += 1e-6
+        if task.reads > _READS and not any(
+            self._is_able(other) for other in self.live if other is not task
+        ):
+            self.clock += 1e-6 * 2 ** min(task.reads - _READS, 40)
         return self.clock
+
+    def _is_able(self, task: Task) -> bool:
+        return not self.is_early(task) and (task.wants is None or not task.wants.held)
 
     def new_name(self) -> tuple[int, int]:
         """A name for an object, the same in every execution: who created it, as the how-many-eth."""
@@ -240,6 +261,11 @@ class World:
         if self.failure is None and not self._is_unwinding:
             self.failure = failure
         self.is_ending = True
+
+    def note_leftover(self) -> None:
+        """Keep that something was used which an earlier schedule made."""
+        place = user_place(sys._getframe(2))
+        self.leftovers.add(f"what an earlier schedule made ({place})")
 
     def note_outside(self, what: str) -> None:
         """Keep that something was used which is not under control: the verdict says so."""
@@ -273,10 +299,11 @@ class World:
             self.jumps.append(self.steps)
             earliest = min(task.deadline for task in timed if task.deadline is not None)
             options = [task for task in timed if task.deadline == earliest]
-        elif timed is not None and self.early_timeouts > 0:
+        elif timed is not None:
             timed = [task for task in timed if not task.is_patient]
-            if timed:
+            if timed and self.early_timeouts > 0:
                 return self._choose_with_early_timeouts(options, timed)
+            self.is_bounded = self.is_bounded or bool(timed)
         chosen = options[0] if len(options) == 1 else self._choose(options)
         self._reach_deadline(chosen)
         return chosen
@@ -298,13 +325,7 @@ class World:
                 if task.wants is None or not task.wants.held:
                     return task
             if real.monotonic() > end:
-                self.fail(
-                    Uncontrolled(
-                        f"LL502 uncontrolled: {waiting[0].name} waited {self.patience:g} s of real time "
-                        f"for something outside of the exploration\n{self.stacks()}\n"
-                        "  next: replace what it waits for, or give it a timeout; nothing is certified"
-                    )
-                )
+                self.fail(reports.waits_outside(self, waiting[0]))
                 return waiting[0]
             real.sleep(0.001)
         return None
@@ -352,8 +373,11 @@ class World:
         has_more = any(not other.is_daemon for other in self.live)
         chosen = self._next() if has_more and not self.is_ending else None
         if has_more and chosen is None and not self.is_ending:
-            self.fail(self._deadlock())
+            self.fail(reports.deadlock(self))
         is_unwinding = self._is_unwinding
+        if task.carrier.ident in carriers.left_behind:
+            # It was given up long ago: nobody waits for a word of it.
+            return
         # From here on the carrier may be given to another task: not a word more about this one.
         carriers.give_back(task.carrier)
         if is_unwinding:
@@ -374,43 +398,17 @@ class World:
         task.kills += 1
         if task.kills > _KILLS:
             # It catches whatever it is told, in a loop: it may as well do that asleep.
+            self._abandon(task)
+            (self._acknowledged if self._is_unwinding else self._ended).release()
             lock = real.allocate_lock()
             lock.acquire()
             lock.acquire()
         raise TaskKilled
 
-    def _refuse_stranger(self, operation: str) -> NoReturn:
+    def _note_stranger(self, operation: str) -> None:
+        # Not told to the stranger: it may be the worker of an executor that others go on using.
         failure = Uncontrolled(
             f"LL502 uncontrolled: a thread that the engine did not start came to '{operation}' "
             "on an object of the exploration\n  next: start it with threading, inside the scenario"
         )
         self.fail(failure)
-        raise failure
-
-    def _out_of_steps(self) -> BaseException:
-        if len(self.jumps) == _MANY_JUMPS and self.jumps[0] > self.max_steps // 2:
-            return NoProgress(
-                f"LL303 no-progress: after {self.max_steps} steps only clocks still move\n{self.stacks()}"
-            )
-        return StepLimit(f"the schedule was cut off after {self.max_steps} steps")
-
-    def _deadlock(self) -> SimulationFailure:
-        names = ", ".join(task.name for task in self.live if not task.is_daemon)
-        return Deadlock(
-            f"LL302 deadlock: {names} wait for ever\n{self.stacks()}\n"
-            "  next: see what each of them waits for, and who should have woken it"
-        )
-
-    def _current_name(self) -> str:
-        return "nobody" if self.current is None else self.current.name
-
-    def stacks(self) -> str:
-        """Every living task: what it wants, and its stack."""
-        frames = sys._current_frames()
-        lines = []
-        for task in self.live:
-            place = "" if self.recorder is None else self.recorder.place_of(task.thing)
-            lines.append(f"  {task.name}: {task.said(place)}")
-            frame = frames.get(task.carrier.ident)
-            lines += ["  " + line for line in stack_lines(frame)]
-        return "\n".join(lines)

@@ -90,7 +90,7 @@ def test_names_and_locks_from_before_are_controlled() -> None:
         assert is_controlled(threading.RLock())
         assert is_controlled(MODULE_CONDITION._lock)  # type: ignore[attr-defined]
         assert not Counter.event.is_set()
-        assert type(SimpleQueue()).__name__ == "_PySimpleQueue"
+        assert type(SimpleQueue()).__module__ == "pytest_littleloops.simulation.primitives"
         sleep(3600)
         assert is_controlled(make_lock())
 
@@ -268,7 +268,7 @@ def test_what_blocks_in_c_is_abandoned_and_named() -> None:
         result = explore(lambda: ours.recv(1), schedules=3, patience=0.05)
         assert result.verdict == "not certified"
         text = str(result.failure)
-        assert text.startswith("LL502 uncontrolled: MainThread reached no point of the engine for 0.05 s")
+        assert text.startswith("LL502 uncontrolled: MainThread reached no step of the engine for 0.05 s")
         assert "ours.recv(1)" in text
     finally:
         theirs.close()
@@ -286,7 +286,7 @@ def test_a_busy_loop_is_interrupted() -> None:
             pass
 
     result = explore(scenario, schedules=3, patience=0.05)
-    assert str(result.failure).startswith("LL502 uncontrolled: MainThread reached no point")
+    assert str(result.failure).startswith("LL502 uncontrolled: MainThread reached no step")
 
 
 def test_a_thread_behind_the_engines_back_is_uncontrolled() -> None:

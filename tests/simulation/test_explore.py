@@ -131,7 +131,7 @@ def test_depth_first_with_few_preemptions_visits_less_and_says_so() -> None:
     """A bound is an assumption."""
     bounded = explore(keep_both_updates, strategy="dfs", schedules=100_000, preemptions=1)
     assert bounded.verdict == "proved"
-    assert "at most 1 preemptions" in bounded.assumptions
+    assert "at most 1 preemption" in bounded.assumptions
     assert bounded.schedules < 5_000
 
 

@@ -113,6 +113,8 @@ _ALL = (
     ),
 )
 
+_OF_THE_ENGINE = frozenset({"LL302", "LL303", "LL501", "LL502"})
+
 RULES = MappingProxyType({rule.code: rule for rule in _ALL})
 """All rules by code."""
 
@@ -136,5 +138,11 @@ def looks_like_a_rule(text: str) -> bool:
 
 
 def codes(rules: Iterable[str]) -> frozenset[str]:
-    """The codes of these rules. Raises ValueError for one that does not exist."""
-    return frozenset(find_rule(rule).code for rule in rules)
+    """The codes of these rules. Raises ValueError for one that does not exist or cannot be allowed."""
+    found = frozenset(find_rule(rule).code for rule in rules)
+    refused = sorted(found & _OF_THE_ENGINE)
+    if refused:
+        raise ValueError(
+            f"{refused[0]} cannot be allowed: it is how an exploration fails, and no finding of the ledger"
+        )
+    return found

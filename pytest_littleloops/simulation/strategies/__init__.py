@@ -18,6 +18,9 @@ from pytest_littleloops.simulation.world import Chooser, World
 class Strategy(Protocol):
     """What an exploration asks for its schedules."""
 
+    is_fine: bool
+    """Whether tasks are to stop behind a release as well: sampled, that finds more."""
+
     def chooser(self, number: int) -> Chooser | None:
         """The chooser of schedule `number`, counted from 0; None when there is nothing left to try."""
         ...

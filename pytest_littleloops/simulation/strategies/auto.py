@@ -11,6 +11,8 @@ from pytest_littleloops.simulation.world import Chooser, World
 class Auto:
     """PCT, POS, PCT, a random walk, and again."""
 
+    is_fine = True
+
     def __init__(self, seed: int) -> None:
         pct = ProbabilisticConcurrencyTesting(seed)
         self._turns = (pct, PartialOrderSampling(seed), pct, RandomWalk(seed))

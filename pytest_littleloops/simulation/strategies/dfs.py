@@ -26,6 +26,8 @@ class _Node:
 class DepthFirst:
     """All schedules, or with `preemptions` those that take a task its turn at most so often."""
 
+    is_fine = False
+
     def __init__(self, preemptions: int | None) -> None:
         self._preemptions = preemptions
         self._path: list[_Node] = []

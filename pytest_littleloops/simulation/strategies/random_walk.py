@@ -14,6 +14,8 @@ from pytest_littleloops.simulation.world import Chooser, World
 class RandomWalk:
     """Chooses by chance, the same for a seed."""
 
+    is_fine = True
+
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
