@@ -52,7 +52,7 @@ def after_body(item: pytest.Item) -> Iterator[None]:
         yield
     except PromiseBroken:
         raise
-    except Exception:
+    except (Exception, pytest.fail.Exception):
         _tell(item)
         raise
     ledger = item.stash.get(_LEDGER, None)

@@ -250,14 +250,18 @@ class _Exploring:
         number = f"schedule {found.schedules:,} of {self._settings.schedules:,}"
         if self._settings.replay is not None:
             number = "the schedule of the token"
-        story = found.story()
-        if story:
-            failure.add_note(story)
+        notes = [found.story()] if found.story() else []
         if found.token is None:
-            failure.add_note(f"  {number}: {found.verdict}")
+            notes.append(f"  {number}: {found.verdict}")
+        else:
+            notes.append(f"  {number}: {found.verdict}; see it again:")
+            notes.append(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
+        if isinstance(failure, pytest.fail.Exception) and not failure.pytrace:
+            # Of this one pytest shows the message, and no notes.
+            failure.msg = "\n".join([str(failure), *notes])
             return
-        failure.add_note(f"  {number}: {found.verdict}; see it again:")
-        failure.add_note(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
+        for note in notes:
+            failure.add_note(note)
 
 
 def _as_a_failure(error: BaseException) -> BaseException:

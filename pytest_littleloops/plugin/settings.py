@@ -53,7 +53,9 @@ def explore_settings(item: pytest.Item) -> Settings:
     arguments = {name: value for name, (value, _) in _configured(item.config).items()}
     # One that was asked for on the command line is the one to see again, whatever the marker says.
     replay = arguments.pop("replay", None)
-    for marker in reversed(list(item.iter_markers("explore"))):
+    # Within one node the later ones are closer: a class's own after its base's, a parameter set's last.
+    markers = [one for node in item.listchain() for one in node.own_markers if one.name == "explore"]
+    for marker in markers:
         if marker.args:
             raise pytest.UsageError(
                 f"{item.nodeid}: explore() takes keywords only, for example schedules={marker.args[0]!r}"

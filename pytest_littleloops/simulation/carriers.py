@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -36,7 +37,7 @@ class Carrier:
         self.ident: int = real.start_new_thread(self._loop, ())
 
     def _loop(self) -> None:
-        cpu = None
+        cpu, process = None, os.getpid()
         while True:
             self.baton.acquire()
             cpu = placement.follow(cpu)
@@ -44,6 +45,9 @@ class Carrier:
             assert job is not None
             contextvars.Context().run(job)
             del job
+            if os.getpid() != process:
+                # A child that was forked in the job, and whose code has come to its end.
+                os._exit(0)
             if self.ident in left_behind:
                 left_behind.discard(self.ident)
                 return

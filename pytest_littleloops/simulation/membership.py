@@ -48,7 +48,7 @@ def own_world() -> World | None:
 def _forget_in_child() -> None:
     # Of all threads only the one that forked lives on in the child, and it owes nothing to a world.
     for world in _worlds:
-        world.is_over = True
+        world.is_over = world.is_forked = True
     _worlds.clear()
 
 

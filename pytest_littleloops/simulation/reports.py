@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from pytest_littleloops.simulation.failures import Deadlock, NoProgress, StepLimit, Uncontrolled
@@ -21,9 +22,17 @@ def deadlock(world: World) -> Deadlock:
     names = ", ".join(task.name for task in world.live if not task.is_daemon)
     waits = "waits" if "," not in names else "wait"
     return Deadlock(
-        f"LL302 deadlock: {names} {waits} for ever\n{stacks(world)}\n"
+        f"LL302 deadlock: {names} {waits} for ever\n{stacks(world)}\n{_beside(world)}"
         "  next: see what each of them waits for, and who should have woken it"
     )
+
+
+def _beside(world: World) -> str:
+    # One of them may be whom they wait for: then it is to be started inside.
+    carriers = {task.carrier.ident for task in world.live} | {world.maker}
+    active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
+    names = [thread.name for ident, thread in active.items() if ident not in carriers]
+    return f"  beside the exploration, and not waited for: {', '.join(names)}\n" if names else ""
 
 
 def out_of_steps(world: World) -> NoProgress | StepLimit:
@@ -32,7 +41,8 @@ def out_of_steps(world: World) -> NoProgress | StepLimit:
     if len(world.jumps) == MANY_JUMPS and world.jumps[0] > half and world.last_wake < half:
         return NoProgress(
             f"LL303 no-progress: after {world.max_steps:,} steps only clocks still move\n{stacks(world)}\n"
-            "  next: see who waits again and again, and what it should have been told"
+            "  next: see who waits again and again, and what it should have been told; if that is a time\n"
+            "  of datetime.now(): it stands still here, use time.time() or time.monotonic()"
         )
     return StepLimit(f"the schedule was cut off after {world.max_steps:,} steps")
 

@@ -256,6 +256,11 @@ def _default_setter(function: types.FunctionType, position: int) -> Put:
 
 
 def _refuse_held(value: Any) -> None:
+    if _has_waiters(value):
+        raise Uncontrolled(
+            "LL502 uncontrolled: a thread from before the exploration waits for what a module holds\n"
+            "  next: start it inside, or keep it out of the test"
+        )
     lock = value._lock if _is_a(value, threading.Condition) else value
     # Before Python 3.14 nothing but its text says of a re-entrant lock whether it is held.
     if (_is_a(lock, real.LockType) and lock.locked()) or (
@@ -265,3 +270,11 @@ def _refuse_held(value: Any) -> None:
             "LL502 uncontrolled: a lock from before the exploration is held at its beginning\n"
             "  next: let it go first, or make it inside"
         )
+
+
+def _has_waiters(value: Any) -> bool:
+    if _is_a(value, queue.Queue):
+        return any(map(_has_waiters, (value.not_empty, value.not_full, value.all_tasks_done)))
+    if _is_a(value, threading.Event, threading.Semaphore, threading.Barrier):
+        value = value._cond
+    return bool(_is_a(value, threading.Condition) and value._waiters)

@@ -25,7 +25,8 @@ class Sentinel(Lock):
 
     def locked(self) -> bool:
         """Whether the thread is alive."""
-        return self.held and is_running(self.world)
+        world = self.world
+        return self.held and world is not None and (not world.is_over or world.is_forked)
 
 
 class ThreadHandle:
@@ -96,6 +97,10 @@ def bootstrap(thread: object) -> Callable[[], None]:
     _keep_quiet_when_killed(thread)
 
     def run() -> None:
+        handle = getattr(thread, "_handle", None)
+        if handle is not None:
+            # What a forked child looks at, from Python 3.13 on.
+            handle.ident = real.get_ident()
         try:
             thread._bootstrap()  # type: ignore[attr-defined]
         finally:

@@ -97,6 +97,8 @@ class World:
         self.is_ending = False
         self._is_unwinding = False
         self.is_over = False
+        self.is_forked = False
+        """Whether this is what a forked child has of it."""
         self.is_watched = True
         """False while somebody is at a debugger's prompt, where no time counts."""
         self.is_fine = is_fine
