@@ -12,6 +12,7 @@ from typing import Protocol
 
 from pytest_littleloops.simulation import membership, real, threads
 from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit, TaskKilled, Uncontrolled
+from pytest_littleloops.simulation.interrupts import Interrupts
 from pytest_littleloops.simulation.patching import Control, leave_interpreter
 from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.replay import Plainest, Replay
@@ -125,6 +126,7 @@ class Explorer:
         self._max_steps = settings.max_steps
         self._is_fine = True
         self._placement = Placement()
+        self._interrupts = Interrupts()
         self._began = int(real.epoch())
         self._control = Control(scenario, self._placement)
         self._modules = set(sys.modules)
@@ -145,6 +147,15 @@ class Explorer:
             raise RuntimeError(
                 "an exploration is running already; one cannot run inside another, or beside it"
             )
+        try:
+            with self._interrupts:
+                self._run(known)
+        finally:
+            self._placement.restore()
+            _one_at_a_time.release()
+        return self.found
+
+    def _run(self, known: str | None) -> None:
         # What is there already is not looked at again by each collection between two schedules.
         is_freezing = gc.get_freeze_count() == 0
         is_collecting = gc.isenabled()
@@ -169,9 +180,6 @@ class Explorer:
                 gc.unfreeze()
             if is_collecting:
                 gc.enable()
-            self._placement.restore()
-            _one_at_a_time.release()
-        return found
 
     def _warm_up(self) -> bool:
         """Imports and caches: the first execution may take another path than all others."""
@@ -312,6 +320,7 @@ class Explorer:
     def _execute(self, chooser: Chooser, number: int, story: Story | None = None) -> World:
         """One schedule, from new objects to the end of its last task."""
         settings = self._settings
+        self._interrupts.raise_pending()
         self._surroundings.before(number, story is not None)
         self._placement.renew()
         world = World(

@@ -114,6 +114,9 @@ class World:
         """Ends of pipes that nobody outside can write to."""
         self.maker = real.get_ident()
         self._named = 0
+        self._has_ended = False
+        self.is_waited_for = False
+        """Whether the explorer's thread does nothing but wait, so that a signal may raise there."""
         self._ended = real.allocate_lock()
         self._ended.acquire()
         self._acknowledged = real.allocate_lock()
@@ -125,14 +128,18 @@ class World:
         """Run the root task, and all that it starts, to the end; then unwind what is left."""
         root = self.spawn(name, run, is_daemon=False)
         self.current = root
-        root.carrier.baton.release()
         is_stuck = False
         try:
+            # In here, as what a signal raises may be raised right behind this call.
+            root.carrier.baton.release()
+            self.is_waited_for = True
             is_stuck = not self._watch()
+            self.is_waited_for = False
         except BaseException as error:
+            self.is_waited_for = False
             # Ctrl-C, or a timeout that a signal brings: the running task hears of it at its next point.
             self.fail(error)
-            is_stuck = not self._ended.acquire(timeout=min(self.patience, 1.0))
+            is_stuck = not self._has_ended and not self._ended.acquire(timeout=min(self.patience, 1.0))
             raise
         finally:
             self.is_ending = self._is_unwinding = True
@@ -147,7 +154,7 @@ class World:
         steps = -1
         while not self._ended.acquire(timeout=self.patience):
             if steps != self.steps or not self.is_watched:
-                steps = self.steps
+                steps = self.steps if self.is_watched else -1
                 continue
             self.failure = reports.stuck(self)
             return False
@@ -385,6 +392,7 @@ class World:
         if is_unwinding:
             self._acknowledged.release()
         elif self.is_ending or chosen is None:
+            self._has_ended = True
             self._ended.release()
         else:
             self.switches += 1
