@@ -95,14 +95,14 @@ def _leaving_the_child_alone(fork: Callable[[], int]) -> Callable[[], int]:
         # The other tasks have no threads in the child, so nothing there may wait for them. That holds
         # already for what the standard library does there, before anything else does.
         pid = None
-        world.is_over = True
+        world.is_over = world.is_forked = True
         membership.leave()
         try:
             pid = fork()
         finally:
             if pid != 0:
                 membership.enter(world)
-                world.is_over = False
+                world.is_over = world.is_forked = False
         return pid
 
     return fork_without_world

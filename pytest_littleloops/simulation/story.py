@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from pytest_littleloops.simulation.frames import in_user_code, user_place
-from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.tasks import CLOCK, Task
 
 _SHOWN = 60
 """So many lines of a story are shown: its last ones."""
@@ -52,6 +52,8 @@ class Story:
         called, place = in_user_code(frame)
         if place and not called:
             called = task.said(self.place_of(task.thing))
+        if task.is_timed_out and called and task.thing != CLOCK:
+            called += ", whose time ran out"
         self.steps.append(Step(task.name, called, place))
 
     def choice(self, chosen: Task, count: int) -> None:

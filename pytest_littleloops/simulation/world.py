@@ -12,6 +12,7 @@ microseconds, 12 hand-overs of 7 (30 before all tasks were put on one processor,
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -182,7 +183,12 @@ class World:
                 self._acknowledged.acquire()
 
     def _abandon(self, task: Task) -> None:
-        carriers.left_behind.add(task.carrier.ident)
+        ident = task.carrier.ident
+        carriers.left_behind.add(ident)
+        thread = threading._active.get(ident)  # type: ignore[attr-defined]
+        if thread is not None:
+            # It stays among the threads of the process, and is not to be taken for one of the test's.
+            thread.name = f"left behind by an exploration: {task.name}"
         self.abandoned.append(task.name)
 
     # -- for the tasks

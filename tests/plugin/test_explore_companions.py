@@ -30,9 +30,12 @@ def test_a_timeout_ends_an_exploration(pytester: pytest.Pytester, method: str) -
         result.stdout.fnmatch_lines(["*Stack of MainThread*"])
 
 
-def test_randomly_shuffles_nothing_inside(pytester: pytest.Pytester) -> None:
+def test_randomly_shuffles_nothing_inside(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two runs in two orders need as many schedules for the same failure."""
     pytest.importorskip("pytest_randomly", reason="pytest-randomly is not installed")
+    monkeypatch.delenv("PYTEST_ADDOPTS")
     pytester.makepyfile(
         """
         import random, threading

@@ -111,3 +111,15 @@ def test_a_story_has_the_order_in_which_things_happened() -> None:
         result = failed(explore(lambda main=main_is_first: scenario(main)))  # type: ignore[misc]
         takers = [step.task for step in result.steps if step.what.startswith("acquire the lock from")]
         assert takers == (["MainThread", "other"] if main_is_first else ["other", "MainThread"])
+
+
+def test_a_wait_that_ends_by_its_timeout_says_so() -> None:
+    """Whether the time came, or ran out early."""
+
+    def scenario() -> None:
+        event = threading.Event()
+        threading.Thread(target=event.set, name="setter").start()
+        assert event.wait(60)
+
+    whats = [step.what for step in failed(explore(scenario)).steps]
+    assert [what for what in whats if "time ran out" in what] == ["Event.wait, whose time ran out"]
