@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
+
+from pytest_littleloops import Ledger
 
 from pytest_littleloops.harness.watching.lifecycle import USUAL_NAMES, Lifecycle
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+EXPLORED = ["README.md", "docs/explore.md", *(f"docs/rules/LL{code}.md" for code in (302, 303, 501, 502))]
+"""The pages that show what explored tests print, each behind the command that prints it."""
+
+DIFFERS = (
+    (r"LL1-[a-z2-7]+", "LL1-token"),
+    (r'File "[^"]*/', 'File "'),
+    (r" +\[ *\d+%\]$", ""),
+    (r"\bstep +\d+", "step #"),
+    (r"\bschedule, \d+ steps with \d+ switch(es)?", "schedule, # steps with # switches"),
+    (r"\bschedule [\d,]+ of", "schedule # of"),
+    (r"\bFAILED \([\d,]+ schedules?\)", "FAILED (# schedules)"),
+    (r"\bproved, [\d,]+ schedules", "proved, # schedules"),
+    (r"\b[\d,]+ of them cut off", "# of them cut off"),
+    (r"^(E? +)\d+  +", r"\1#  "),
+    (r"(?<=\S)  +", "  "),
+)
+"""What depends on the version of Python, the folder and the width of columns, and what to read for it."""
 
 
 def files(document: str) -> dict[str, str]:
@@ -31,6 +51,23 @@ def write(folder: Path, document: str) -> None:
         (folder / name).write_text(body)
 
 
+def shown(document: str) -> list[tuple[list[str], str]]:
+    """What a document says that pytest prints, block by block: the command's arguments and the output."""
+    blocks = re.findall(r"^```text\n\$ pytest (.*?)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    return [(command.split(), output) for command, output in blocks]
+
+
+def alike(output: str) -> str:
+    """Output without what differs from one Python to the next."""
+    for pattern, instead in DIFFERS:
+        output = re.sub(pattern, instead, output, flags=re.MULTILINE)
+    if sys.version_info >= (3, 13):
+        # Its threads synchronise in another way, so that other schedules come first.
+        row = r"(?:^E? +#  .*\n)+"
+        output = re.sub(rf"(the schedule, .*\n){row}", r"\1(steps)\n", output, flags=re.MULTILINE)
+    return output
+
+
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest cuts the lines of its summary to the terminal's width."""
@@ -43,8 +80,55 @@ def test_the_readme_shows_what_happens(pytester: pytest.Pytester) -> None:
     write(pytester.path, README)
     result = pytester.runpytest_inprocess("test_mypool.py", "-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
-    (shown,) = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert shown in result.stdout.str() + "\n"
+    (message,) = re.findall(r"^```text\n(LL.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert message in result.stdout.str() + "\n"
+
+
+@pytest.mark.parametrize("page", EXPLORED)
+def test_explored_tests_print_what_is_shown(pytester: pytest.Pytester, page: str) -> None:
+    """Line by line, but for what differs between versions of Python; `...` stands for lines left out."""
+    document = (ROOT / page).read_text()
+    write(pytester.path, document)
+    assert shown(document)
+    for command, output in shown(document):
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *command)
+        printed = "\n" + alike(result.stdout.str() + "\n")
+        position = 0
+        for part in re.split(r"^\.\.\.$\n?", alike(output), flags=re.MULTILINE):
+            found = printed.find("\n" + part, position)
+            assert found >= 0, f"{page} shows\n{part}\nbut this is printed\n{printed}"
+            position = found + len(part)
+
+
+def test_what_the_page_on_exploring_shows_without_output_passes(pytester: pytest.Pytester) -> None:
+    """The tests of those blocks that no command names."""
+    document = (ROOT / "docs/explore.md").read_text()
+    write(pytester.path, document)
+    named = {word for command, _ in shown(document) for word in command}
+    others = {name: body for name, body in files(document).items() if name not in named}
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *others)
+    result.assert_outcomes(passed=sum(body.count("\ndef test_") for body in others.values()))
+
+
+@pytest.mark.parametrize("code", ["LL302", "LL303", "LL501", "LL502"])
+def test_what_the_engine_finds_cannot_be_allowed(pytester: pytest.Pytester, code: str) -> None:
+    """As each of these pages says: not in a test, and not for all."""
+    document = (ROOT / f"docs/rules/{code}.md").read_text()
+    assert f'`ledger.allow("{code}")` is an error' in document.replace("\n", " ")
+    with pytest.raises(ValueError, match=f"{code} cannot be allowed"):
+        Ledger().allow(code)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--littleloops-allow={code}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --littleloops-allow: {code} cannot be allowed*"])
+
+
+@pytest.mark.parametrize("code", ["LL302", "LL303", "LL501", "LL502"])
+def test_the_page_of_what_the_engine_finds_is_shown(pytester: pytest.Pytester, code: str) -> None:
+    """By its code and by its name."""
+    page = (ROOT / f"docs/rules/{code}.md").read_text()
+    name = page.partition("\n")[0].rpartition(" ")[2]
+    for word in (code, name):
+        assert page in pytester.runpytest_inprocess("--littleloops-explain", word).stdout.str() + "\n"
 
 
 def test_the_readmes_first_test_is_short() -> None:
@@ -81,7 +165,9 @@ def test_every_make_command_of_the_readme_exists(command: str) -> None:
     assert f"\n{command}:" in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/rules/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/guide.md", "docs/explore.md", "docs/rules/README.md"]
+)
 def test_links_lead_somewhere(document: str) -> None:
     """Relative ones, that is."""
     page = ROOT / document

@@ -26,6 +26,9 @@ class Step:
     place: str
 
 
+_OF_RELEASES = frozenset({"release", "released", "have put into", "have got from"})
+
+
 class Story:
     """Takes down the steps of one schedule; `fingerprint` differs where two took other paths."""
 
@@ -52,6 +55,9 @@ class Story:
         called, place = in_user_code(frame)
         if place and not called:
             called = task.said(self.place_of(task.thing))
+        if task.operation in _OF_RELEASES:
+            # That it was acquired says enough.
+            called = ""
         if task.is_timed_out and called and task.thing != CLOCK:
             called += ", whose time ran out"
         self.steps.append(Step(task.name, called, place))
