@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pytest_littleloops import Ledger
-
 from pytest_littleloops.harness.watching.lifecycle import USUAL_NAMES, Lifecycle
 
 ROOT = Path(__file__).parent.parent
