@@ -195,3 +195,28 @@ def test_a_task_that_catches_all_is_left_behind() -> None:
     before = len(carriers.left_behind)
     explore(scenario, schedules=5).raise_for_failure()
     assert len(carriers.left_behind) == before + 6
+
+
+@pytest.mark.parametrize("look", ["event", "simple queue", "lock"])
+def test_between_two_looks_others_may_act(look: str) -> None:
+    """Each look is a step, also where a task stops behind no release."""
+
+    def scenario() -> None:
+        event, jobs, lock = threading.Event(), queue.SimpleQueue[int](), threading.Lock()
+        looks: dict[str, Callable[[], bool]] = {
+            "event": event.is_set,
+            "simple queue": lambda: not jobs.empty(),
+            "lock": lock.locked,
+        }
+        acts: dict[str, Callable[[], object]] = {
+            "event": event.set,
+            "simple queue": lambda: jobs.put(1),
+            "lock": lock.acquire,
+        }
+        thread = threading.Thread(target=acts[look], name="other")
+        thread.start()
+        first, second = looks[look](), looks[look]()
+        thread.join()
+        assert (first, second) != (False, True)
+
+    assert explore(scenario, strategy="dfs", preemptions=2).verdict == "failed"
