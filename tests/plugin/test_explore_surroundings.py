@@ -238,7 +238,7 @@ def test_ctrl_c_ends_it_and_says_how_far_it_was(pytester: pytest.Pytester) -> No
     try:
         wait_for(pytester.path / "begun", process, 20)
         process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=20)[0]
+        output = process.communicate(timeout=60)[0]
     finally:
         process.kill()
     assert process.returncode == pytest.ExitCode.INTERRUPTED
