@@ -100,6 +100,31 @@ def test_names_and_locks_from_before_are_controlled() -> None:
     assert isinstance(Locked().lock, real.LockType)
 
 
+def test_futures_and_threads_hash_by_their_number() -> None:
+    """So sets of them have one order, in every execution."""
+
+    def scenario() -> None:
+        first, second = Future[int](), Future[int]()
+        numbers = [hash(first), hash(second)]
+        assert numbers[1] == numbers[0] + 1
+        one, other = threading.Thread(), threading.Thread()
+        numbers = [hash(one), hash(other)]
+        assert numbers[1] == numbers[0] + 1
+
+    sound(scenario)
+
+
+def test_garbage_stays_between_two_schedules() -> None:
+    """Whoever turns the collector on within one does so in vain."""
+
+    def scenario() -> None:
+        gc.enable()
+        assert not gc.isenabled()
+
+    sound(scenario)
+    assert gc.isenabled()
+
+
 def test_everything_is_given_back_after_a_failure_too() -> None:
     """The very objects that were there."""
     names = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -141,12 +142,16 @@ def test_a_turn_that_a_sleeper_gives_away_costs_no_preemption() -> None:
     def scenario() -> None:
         cell = Cell(0)
 
+        may_write = threading.Event()
+
         def write_twice() -> None:
+            may_write.wait()
             cell.set(1)
             cell.set(2)
 
         writer = threading.Thread(target=write_twice)
         writer.start()
+        may_write.set()
         time.sleep(1)
         seen = cell.get()
         writer.join()
@@ -154,6 +159,23 @@ def test_a_turn_that_a_sleeper_gives_away_costs_no_preemption() -> None:
 
     assert explore(scenario, strategy="dfs", preemptions=1).verdict == "failed"
     assert explore(scenario, strategy="dfs", preemptions=0).verdict == "proved"
+
+
+def test_depth_first_notices_that_a_choice_is_another_one() -> None:
+    """LL501 where a schedule has other options than the one before it: nothing is proved then."""
+    calls = itertools.count()
+
+    def scenario() -> None:
+        in_threads(*[abs_of_one] * (1 + next(calls) % 2))
+
+    result = explore(scenario, strategy="dfs")
+    assert result.verdict == "not certified"
+    assert str(result.failure).startswith("LL501 nondeterministic: ")
+
+
+def abs_of_one() -> None:
+    """Hardly anything."""
+    abs(1)
 
 
 def test_a_token_carries_the_seed() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sched
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pytest_littleloops import explore
-from pytest_littleloops.simulation import carriers
+from pytest_littleloops.simulation import carriers, real
+from pytest_littleloops.simulation.inside import patiently
 
 
 def trylock_drops() -> None:
@@ -220,3 +223,38 @@ def test_between_two_looks_others_may_act(look: str) -> None:
         assert (first, second) != (False, True)
 
     assert explore(scenario, strategy="dfs", preemptions=2).verdict == "failed"
+
+
+def test_a_patient_wait_does_not_end_early() -> None:
+    """That of a harness: the other one does, in some schedule."""
+
+    def scenario(is_patient: bool) -> None:
+        event = threading.Event()
+        threading.Thread(target=event.set).start()
+        with patiently() if is_patient else contextlib.nullcontext():
+            assert event.wait(60)
+
+    assert explore(lambda: scenario(True), schedules=200).verdict == "sampled"
+    assert explore(lambda: scenario(False), schedules=200).verdict == "failed"
+
+
+def test_a_task_that_was_left_behind_ends_when_it_wakes_up() -> None:
+    """It does not go on with what is real, in a time that is not its own."""
+    ours, theirs = socket.socketpair()
+    went_on: list[float] = []
+
+    def scenario() -> None:
+        ours.recv(1)
+        went_on.append(time.monotonic())
+
+    with ours, theirs:
+        result = explore(scenario, schedules=1, patience=0.05)
+        assert str(result.failure).startswith("LL502 uncontrolled")
+        left = len(carriers.left_behind)
+        theirs.send(b"x")
+        for _ in range(1000):
+            if len(carriers.left_behind) < left:
+                break
+            real.sleep(0.01)
+    assert len(carriers.left_behind) == left - 1
+    assert went_on == []

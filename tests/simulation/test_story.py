@@ -123,3 +123,15 @@ def test_a_wait_that_ends_by_its_timeout_says_so() -> None:
 
     whats = [step.what for step in failed(explore(scenario)).steps]
     assert [what for what in whats if "time ran out" in what] == ["Event.wait, whose time ran out"]
+
+
+def test_releases_are_left_out() -> None:
+    """That a lock was acquired says enough."""
+
+    def scenario() -> None:
+        with threading.Lock():
+            pass
+        raise AssertionError
+
+    whats = [step.what for step in failed(explore(scenario, schedules=1)).steps]
+    assert [what.partition(" from")[0] for what in whats if "lock" in what] == ["acquire the lock"]

@@ -32,13 +32,22 @@ class DepthFirst:
         self._preemptions = preemptions
         self._path: list[_Node] = []
         self._is_finished = False
+        self._descent: _Descent | None = None
 
     def chooser(self, number: int) -> Chooser | None:
         """The next path; None after the last one."""
-        return None if self._is_finished else _Descent(self._path, self._preemptions)
+        if self._is_finished:
+            return None
+        self._descent = _Descent(self._path, self._preemptions)
+        return self._descent
 
     def learn(self, world: World) -> None:
         """Go back to the deepest choice that has an alternative left."""
+        if self._descent is not None and self._descent.depth < len(self._path) and world.failure is None:
+            world.failure = Nondeterministic(
+                f"a schedule ended after {self._descent.depth} of the {len(self._path)} choices "
+                "that it shares with the one before it"
+            )
         while self._path:
             node = self._path[-1]
             node.position += 1
@@ -52,11 +61,11 @@ class _Descent:
     def __init__(self, path: list[_Node], preemptions: int | None) -> None:
         self._path = path
         self._left = preemptions
-        self._depth = 0
+        self.depth = 0
 
     def choose(self, world: World, options: list[Task]) -> int:
         tasks = [task.number for task in options]
-        if self._depth == len(self._path):
+        if self.depth == len(self._path):
             # One that could go on only if its time ran out early has given its turn away by itself.
             running = next(
                 (i for i, task in enumerate(options) if task is world.current and not world.is_early(task)),
@@ -67,11 +76,11 @@ class _Descent:
             if running is not None and self._left is not None and self._left <= 0:
                 order = [running]
             self._path.append(_Node(order, 0, running is not None, tasks))
-        node = self._path[self._depth]
+        node = self._path[self.depth]
         if node.tasks != tasks:
-            world.fail(Nondeterministic(f"choice {self._depth + 1} had other options a schedule ago"))
+            world.fail(Nondeterministic(f"choice {self.depth + 1} had other options a schedule ago"))
             return 0
-        self._depth += 1
+        self.depth += 1
         if node.costs_preemption and node.position > 0 and self._left is not None:
             self._left -= 1
         return node.order[node.position]
