@@ -228,6 +228,8 @@ def wait_for(path: Path, process: subprocess.Popen[str], size: int) -> None:
 def test_ctrl_c_ends_it_and_says_how_far_it_was(pytester: pytest.Pytester) -> None:
     """At once, not when the patience is over; what was not finished is not certified."""
     pytester.makepyfile(test_it=THREADS + LONG + "\ndef test_after(): pass\n")
+    # A shell starts what runs in the background with the signal ignored, and that is inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*PYTEST, "--littleloops-patience=100"],
         stdout=subprocess.PIPE,
@@ -240,6 +242,7 @@ def test_ctrl_c_ends_it_and_says_how_far_it_was(pytester: pytest.Pytester) -> No
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
     finally:
+        signal.signal(signal.SIGINT, before)
         process.kill()
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     begun = len((pytester.path / "begun").read_text()) - 1
