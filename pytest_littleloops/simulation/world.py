@@ -393,8 +393,9 @@ class World:
         if task.carrier.ident in carriers.left_behind:
             # It was given up long ago: nobody waits for a word of it.
             return
-        # From here on the carrier may be given to another task: not a word more about this one.
+        # From here on the carrier may be given to another task, and its number to a thread beside.
         carriers.give_back(task.carrier)
+        self.current = None
         if is_unwinding:
             self._acknowledged.release()
         elif self.is_ending or chosen is None:

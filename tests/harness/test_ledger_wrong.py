@@ -178,6 +178,30 @@ def test_idle_is_claimed_while_a_completion_is_owed(books: Ledger) -> None:
     assert books.violations()[0].claim == "was owed a completion while active_count was 0"
 
 
+@pytest.mark.parametrize("has_marked", [False, True])
+def test_idle_while_a_completion_has_yet_to_return(books: Ledger, has_marked: bool) -> None:
+    """LL301 until it has marked its issue in the queue: what it does after that is owed to nobody."""
+    pool, queue = books.watch(DispatcherPool()), books.watch(ListQueue())
+    in_completion, may_return = threading.Event(), threading.Event()
+
+    def complete(result: WorkerResult) -> None:
+        if has_marked:
+            queue.mark_completed(result.issue_id)
+        in_completion.set()
+        may_return.wait(10)
+        if not has_marked:
+            queue.mark_completed(result.issue_id)
+
+    queue.add(Issue("BUG-1"))
+    pool.may_complete.set()
+    pool.submit(queue.get(), complete)
+    assert in_completion.wait(10)
+    assert pool.active_count == 0
+    may_return.set()
+    pool.close()
+    assert codes(books) == ([] if has_marked else [("LL301", "BUG-1")])
+
+
 def test_idle_that_is_true_is_no_claim_against_anybody(books: Ledger) -> None:
     """The count is read before, during and after; only a 0 while something is owed would count."""
     pool = books.watch(DispatcherPool())

@@ -146,21 +146,9 @@ def take_a_turn_in_every_executor(executor: ThreadPoolExecutor) -> None:
         assert new.submit(abs, -2).result(60) == 2
 
 
-starts_threads = pytest.mark.xfail(
-    sys.version_info >= (3, 13),
-    strict=False,
-    reason="a new thread may get the number of the task that has just ended",
-)
-
-
 @pytest.mark.parametrize(
     "work",
-    [
-        make_and_take_locks,
-        sleep_and_look_at_clocks,
-        pytest.param(start_and_join_threads, marks=starts_threads),
-        put_and_get,
-    ],
+    [make_and_take_locks, sleep_and_look_at_clocks, start_and_join_threads, put_and_get],
 )
 def test_a_real_thread_beside_keeps_what_is_real(work: Callable[[], None]) -> None:
     """And the exploration finds what it finds alone, at the same schedule."""
@@ -180,7 +168,6 @@ def test_a_real_thread_beside_keeps_what_is_real(work: Callable[[], None]) -> No
     assert rounds[0] >= begin + 3
 
 
-@starts_threads
 def test_executors_beside_go_on_while_those_of_a_world_end() -> None:
     """The end of a schedule is for them not that of the interpreter."""
     with (

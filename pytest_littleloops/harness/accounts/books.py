@@ -292,6 +292,11 @@ class Books:
         self._open_shutdowns.discard(entry.source)
 
     def _idle(self, entry: Entry) -> None:
+        account, submission = self.accounts.get(entry.issue_id), self.submissions.get(entry.submission)
+        was_called = submission is not None and submission.called
+        if was_called and account is not None and account.state in TERMINAL_STATES:
+            # The completion has yet to return, but it has marked its issue: nothing of it is owed.
+            return
         claim = f"was owed a completion while {entry.detail}"
         self.find("LL301", entry.issue_id, claim, number=entry.submission)
 
