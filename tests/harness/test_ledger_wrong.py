@@ -193,8 +193,9 @@ def test_idle_while_a_completion_has_yet_to_return(books: Ledger, has_marked: bo
             queue.mark_completed(result.issue_id)
 
     queue.add(Issue("BUG-1"))
+    queue.get()
     pool.may_complete.set()
-    pool.submit(queue.get(), complete)
+    pool.submit(Issue("BUG-1"), complete)
     assert in_completion.wait(10)
     assert pool.active_count == 0
     may_return.set()
