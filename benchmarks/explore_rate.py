@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pytest_littleloops import explore
 from pytest_littleloops.simulation.explorer import Explorer
 from pytest_littleloops.simulation.settings import Settings
-from pytest_littleloops.simulation.strategies import NAMES
+from pytest_littleloops.simulation.strategies import STRATEGIES
 
 RUNS = 1000
 PAIRS = 9
@@ -60,7 +60,7 @@ def shares(strategy: str) -> tuple[float, float]:
 def main() -> None:
     """Print a line for each strategy."""
     native()
-    for strategy in NAMES:
+    for strategy in STRATEGIES:
         rates = [(native(), explored(strategy, seed)) for seed in range(PAIRS if strategy == "auto" else 3)]
         ratios = [ours / plain for plain, ours in rates]
         plain, ours = (statistics.median(column) for column in zip(*rates, strict=True))

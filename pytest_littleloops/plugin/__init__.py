@@ -22,6 +22,10 @@ from pytest_littleloops.plugin.fixtures import (
 )
 from pytest_littleloops.plugin.settings import EXPLORE, INTERRUPTED, IS_SUMMARY, VERDICT, check, option_of
 
+_REPLAYED = """\
+  if nothing was changed, it had failed by what an earlier schedule left behind: a module global,
+  a default argument, a file outside of tmp_path; more: pytest --littleloops-explain LL501"""
+
 __all__ = [
     "cancellable_pool",
     "fake_future",
@@ -116,13 +120,18 @@ def pytest_report_teststatus(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Name what passed and yet is not certified."""
+    """Name what passed and yet is not certified, and say what it may mean that a replay passed."""
     # The short summary that comes next has its width for the message.
     config.stash[IS_SUMMARY] = True
     lines = list(config.stash.get(INTERRUPTED, ()))
     for report in terminalreporter.stats.get("passed", ()):
         for name, text in report.user_properties:
-            if name == VERDICT and text.startswith("not certified"):
+            if name != VERDICT:
+                continue
+            if text.startswith("not certified"):
                 lines.append(f"{report.nodeid}: {text}")
+            # Not where the token stays in the marker, for good.
+            elif text.startswith("replayed") and config.getoption("--littleloops-replay"):
+                lines.append(f"{report.nodeid}: {text}\n{_REPLAYED}")
     for line in lines:
         terminalreporter.write_line(f"littleloops: {line}")

@@ -12,6 +12,7 @@ import shlex
 import unittest
 import warnings
 from collections.abc import Generator
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -28,7 +29,13 @@ from pytest_littleloops.plugin.schedule_fixtures import (
 )
 from pytest_littleloops.plugin.settings import INTERRUPTED, VERDICT, explore_settings
 from pytest_littleloops.simulation.explorer import Exploration, Explorer
-from pytest_littleloops.simulation.failures import SimulationFailure
+from pytest_littleloops.simulation.failures import (
+    Deadlock,
+    Nondeterministic,
+    NoProgress,
+    SimulationFailure,
+    StepLimit,
+)
 from pytest_littleloops.simulation.inside import is_in_world
 from pytest_littleloops.simulation.membership import current_world
 from pytest_littleloops.simulation.settings import Settings
@@ -43,6 +50,9 @@ _LET_THROUGH = (
     pytest.exit.Exception,
 )
 """What ends the test whatever the schedule, and is no failure of it, if the test's own body raises it."""
+
+_ENDS = (Deadlock, NoProgress, StepLimit)
+"""What the engine ends a schedule by which can be run again as it was."""
 
 
 def prepare(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -205,7 +215,7 @@ class _Exploring:
         if found.failure is not None or self._settings.replay is None:
             self._memory.token = found.token if found.verdict == "failed" else None
         if found.failure is not None:
-            failure = _as_a_failure(found.failure)
+            failure = _as_a_failure(found.failure, found.is_replay)
             self._annotate(found, failure)
             raise failure
         if self._returned is not None:
@@ -228,15 +238,22 @@ class _Exploring:
             logs.caplog_handler.clear()
             logs.report_handler.clear()
         clear_records(self._item)
+        self._fixtures.empty_folder()
         del self._item._report_sections[self._sections :]
         del self._item.user_properties[self._properties :]
 
     def after(self, failure: BaseException | None) -> None:
-        """Take back what the test changed, while names still are what it found."""
+        """Take back what the test changed, while names still are what it found; see what failed first."""
         monkeypatch = self._item.funcargs.get("monkeypatch")
         if isinstance(monkeypatch, pytest.MonkeyPatch):
             monkeypatch.undo()
-        checks.abandon(self._item, is_cut_short=isinstance(failure, SimulationFailure))
+        first, self._fixtures.first_error = self._fixtures.first_error, None
+        if first is failure or isinstance(first, _LET_THROUGH):
+            first = None
+        # A test that had failed before has told then what its ledger knew.
+        checks.abandon(self._item, is_cut_short=isinstance(failure, SimulationFailure) and first is None)
+        if first is not None and failure is not None:
+            _put_first(first, failure)
 
     def _one_schedule(self) -> None:
         __tracebackhide__ = True
@@ -250,22 +267,45 @@ class _Exploring:
         number = f"schedule {found.schedules:,} of {self._settings.schedules:,}"
         if self._settings.replay is not None:
             number = "the schedule of the token"
-        notes = [found.story()] if found.story() else []
+        story = found.story()
+        notes = [story] if story else []
         if found.token is None:
             notes.append(f"  {number}: {found.verdict}")
         else:
             notes.append(f"  {number}: {found.verdict}; see it again:")
             notes.append(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
-        if isinstance(failure, pytest.fail.Exception) and not failure.pytrace:
-            # Of this one pytest shows the message, and no notes.
-            failure.msg = "\n".join([str(failure), *notes])
-            return
         for note in notes:
-            failure.add_note(note)
+            _add_note(failure, note)
 
 
-def _as_a_failure(error: BaseException) -> BaseException:
+def _put_first(first: BaseException, failure: BaseException) -> None:
+    """Have a schedule fail by what went wrong first, not by what became of its teardown after that."""
+    _add_note(failure, f"  before that it had failed already: {_named(first).splitlines()[0]}")
+    is_engines = type(failure).__module__ == SimulationFailure.__module__
+    world = current_world()
+    if world is not None and (isinstance(failure, _ENDS) or not is_engines):
+        text = str(failure) if is_engines else _named(failure)
+        _add_note(first, "  then its teardown failed as well:\n" + indent(text, "    "))
+        world.failure = first
+
+
+def _add_note(failure: BaseException, note: str) -> None:
+    if isinstance(failure, pytest.fail.Exception) and not failure.pytrace:
+        # Of this one pytest shows the message, and no notes.
+        failure.msg = f"{failure}\n{note}"
+    else:
+        failure.add_note(note)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _as_a_failure(error: BaseException, is_replay: bool) -> BaseException:
     """What to raise for what a task raised: not what would end the whole run, or pass for a skip."""
+    if isinstance(error, Nondeterministic) and is_replay:
+        wrong = "the token was made for another test or parameter, or the code has changed"
+        return Nondeterministic(f"{wrong}: {error.facts}")
     if isinstance(error, (Exception, pytest.fail.Exception)) and not isinstance(error, _LET_THROUGH):
         return error
     failure = pytest.fail.Exception(f"{error!r} was raised in a schedule", pytrace=False)

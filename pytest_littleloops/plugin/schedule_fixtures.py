@@ -8,13 +8,19 @@ rewinds what it keeps of a test between two schedules. Costs some 60 microsecond
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 from _pytest.tmpdir import tmppath_result_key
+
+from pytest_littleloops.simulation.membership import own_world
+from pytest_littleloops.simulation.story import Story
+from pytest_littleloops.simulation.world import World
 
 
 def is_kept(definition: pytest.FixtureDef[Any]) -> bool:
@@ -55,6 +61,32 @@ class ScheduleFixtures:
         finalizers: list[Callable[[], object]] = item.session._setupstate.stack[item][0]
         self._finalizers = finalizers
         self._mark = len(finalizers)
+        self._folder = self._temporary_folder()
+        self._was_there = set() if self._folder is None else {one.name for one in self._folder.iterdir()}
+        self.first_error: BaseException | None = None
+        """What went wrong first in the schedule, before anything had ended it."""
+
+    def _temporary_folder(self) -> Path | None:
+        # A fixture or parameter of the user's may have that name, and a folder that is not to be touched.
+        function = getattr(self._definitions.get("tmp_path"), "func", None)
+        folder = self._funcargs.get("tmp_path")
+        is_pytests = getattr(function, "__module__", "") == "_pytest.tmpdir"
+        return folder if is_pytests and isinstance(folder, Path) else None
+
+    def empty_folder(self) -> None:
+        """Take out of `tmp_path`, which is one for all schedules, what an earlier one put there."""
+        if self._folder is None:
+            return
+        # What cannot be taken away is there again, as all of it would be without this.
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            for one in self._folder.iterdir():
+                if one.name in self._was_there:
+                    continue
+                if one.is_dir() and not one.is_symlink():
+                    shutil.rmtree(one, ignore_errors=True)
+                else:
+                    one.unlink()
 
     @contextmanager
     def fresh(self) -> Iterator[dict[str, Any]]:
@@ -63,23 +95,36 @@ class ScheduleFixtures:
         What the body raises is raised; what the teardown raises after a body that did not, too.
         """
         item = self._item
+        world = own_world()
+        assert world is not None
         self._forget_instance()
+        self.first_error = None
         is_failed = True
         try:
             for name in self._names:
                 item.funcargs[name] = item._request.getfixturevalue(name)
             yield {name: item.funcargs[name] for name in item._fixtureinfo.argnames}
             is_failed = False
+        except BaseException as error:
+            self._note(error, world)
+            raise
         finally:
-            errors = list(self._tear_down())
+            story = world.recorder
+            with story.part("the teardown of the fixtures") if isinstance(story, Story) else nullcontext():
+                errors = list(self._tear_down(world))
             if errors and not is_failed:
                 raise errors[0]
 
-    def _tear_down(self) -> Iterator[BaseException]:
+    def _note(self, error: BaseException, world: World) -> None:
+        if self.first_error is None and not world.is_ending:
+            self.first_error = error
+
+    def _tear_down(self, world: World) -> Iterator[BaseException]:
         while len(self._finalizers) > self._mark:
             try:
                 self._finalizers.pop()()
             except BaseException as error:
+                self._note(error, world)
                 yield error
         item = self._item
         # Taken away by a `tmp_path` that was made in the schedule, which the next one needs again.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Generic, TypeVar
 
 from pytest_littleloops.simulation import membership, real
 
 Value = TypeVar("Value")
+
+_from_before = itertools.count(1)
+"""Numbers the cells that were made outside of a world."""
 
 
 class Cell(Generic[Value]):
@@ -19,7 +23,7 @@ class Cell(Generic[Value]):
         self._value = value
         self._lock = real.allocate_lock()
         world = membership.own_world()
-        self.name = (-1, 0) if world is None else world.new_name()
+        self.name = (-2, next(_from_before)) if world is None else world.new_name()
 
     def get(self) -> Value:
         """The value."""
@@ -37,6 +41,9 @@ class Cell(Generic[Value]):
         self._point("compare and exchange")
         with self._lock:
             if self._value != expected:
+                world = membership.own_world()
+                if world is not None and world.trace is not None:
+                    world.trace.only_reads(self.name)
                 return False
             self._value = new
             return True

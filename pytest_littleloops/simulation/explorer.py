@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pytest_littleloops.simulation import membership, real, threads
-from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit, TaskKilled, Uncontrolled
+from pytest_littleloops.simulation.failures import (
+    Blocked,
+    Nondeterministic,
+    StepLimit,
+    TaskKilled,
+    Uncontrolled,
+)
 from pytest_littleloops.simulation.interrupts import Interrupts
 from pytest_littleloops.simulation.patching import Control, leave_interpreter
 from pytest_littleloops.simulation.placement import Placement
@@ -20,7 +26,8 @@ from pytest_littleloops.simulation.schedule import Schedule
 from pytest_littleloops.simulation.settings import Settings
 from pytest_littleloops.simulation.sites import heal
 from pytest_littleloops.simulation.story import Step, Story, tell
-from pytest_littleloops.simulation.strategies import Strategy, strategy_named
+from pytest_littleloops.simulation.strategies import STRATEGIES, Strategy
+from pytest_littleloops.simulation.trace import Listener, Trace
 from pytest_littleloops.simulation.world import Chooser, World
 
 Scenario = Callable[[], object]
@@ -38,7 +45,9 @@ class Exploration:
     schedules: int = 0
     """Executions begun, the failing one too; the warm-up and replays not."""
     blocked: int = 0
-    """Of these, how many were cut off."""
+    """Of these, how many were cut off: as all that could follow was seen before, or at `max_steps`."""
+    cut_off: int = 0
+    """Of these, how many were cut off at `max_steps`."""
     exhaustive: bool = False
     verdict: str = "sampled"
     token: str | None = None
@@ -50,6 +59,10 @@ class Exploration:
     """What a proof left out: more preemptions, more early timeouts than so many."""
     is_replay: bool = False
     """Whether this was one schedule, that of a token."""
+    traces: int = 0
+    """How many Mazurkiewicz traces a search has seen: classes of schedules that differ in nothing."""
+    seen: float = 0.0
+    """The share of all schedules that a search saw, estimated if it did not finish; 0 if there was none."""
     outside: tuple[str, ...] = ()
     """What was used that is not under control, and where."""
     steps: tuple[Step, ...] = ()
@@ -70,12 +83,18 @@ class Exploration:
     def summary(self) -> str:
         """The verdict in one line: how many schedules, and what is to be known about it."""
         if self.is_replay and self.failure is None:
-            return "replayed, does not fail any more"
+            return "replayed, cut off at max_steps" if self.cut_off else "replayed, does not fail any more"
         text = f"{self.verdict}, {self.schedules:,} schedule{'s' * (self.schedules != 1)}"
+        if self.exhaustive and self.traces:
+            text += f", all {self.traces:,} traces" if self.traces > 1 else ", 1 trace"
         if self.bounds:
             text += f", with {' and '.join(self.bounds)}"
-        if self.blocked:
-            text += f", {self.blocked:,} of them cut off at max_steps"
+        if self.blocked > self.cut_off:
+            text += f", {self.blocked - self.cut_off:,} of them blocked"
+        if self.cut_off:
+            text += f", {self.cut_off:,} of them cut off at max_steps"
+        if 0 < self.seen < 1:
+            text += f", an estimated {_percent(self.seen)} of all"
         if self.outside:
             text += f", outside of control: {', '.join(self.outside)}"
         return text
@@ -172,7 +191,7 @@ class Explorer:
                 pass
             else:
                 settings = self._settings
-                self._explore(strategy_named(settings.strategy, settings.seed, settings.preemptions))
+                self._explore(STRATEGIES[settings.strategy](settings))
         finally:
             found.outside = tuple(sorted(self._outside))
             random.setstate(state)
@@ -198,23 +217,25 @@ class Explorer:
 
     def _explore(self, strategy: Strategy) -> None:
         found = self.found
-        self._is_fine = strategy.is_fine
         while found.schedules < self._settings.schedules:
             chooser = strategy.chooser(found.schedules)
             if chooser is None:
-                found.exhaustive = True
                 break
+            self._is_fine = strategy.is_fine
             found.schedules += 1
             world = self._execute(chooser, found.schedules)
             self.steps += world.steps
             self.switches += world.switches
             strategy.learn(world)
-            if isinstance(world.failure, StepLimit):
+            if isinstance(world.failure, StepLimit | Blocked):
                 found.blocked += 1
+                found.cut_off += isinstance(world.failure, StepLimit)
             elif world.failure is not None:
                 self._failed(world)
                 return
-        if found.blocked:
+        found.seen, found.traces = strategy.seen, strategy.traces
+        found.exhaustive = found.seen == 1
+        if found.cut_off:
             return
         found.verdict = "proved" if found.exhaustive else "sampled"
         if found.exhaustive:
@@ -225,8 +246,7 @@ class Explorer:
         shared = "data shared without a lock or a Cell is not seen between two steps"
         earlier = "no lock from before the scenario is held by an instance alone"
         same = "nothing but the order differs from one schedule to the next"
-        outside = tuple(f"outside of control: {what}" for what in sorted(self._outside))
-        return (shared, earlier, same, *self.found.bounds, *outside)
+        return (shared, earlier, same, *self.found.bounds)
 
     def _bounds(self) -> Iterator[str]:
         preemptions = self._settings.preemptions
@@ -264,7 +284,7 @@ class Explorer:
             world, story = self._told(schedule.choices)
         is_same = schedule.fingerprint in (0, story.fingerprint)
         if isinstance(world.failure, StepLimit):
-            self.found.blocked = 1
+            self.found.blocked = self.found.cut_off = 1
         elif world.failure is None and is_same:
             self.found.verdict = "sampled"
         elif isinstance(world.failure, Nondeterministic | Uncontrolled) or is_same:
@@ -330,6 +350,7 @@ class Explorer:
             patience=settings.patience,
             began=self._began,
             is_fine=self._is_fine,
+            trace=None if self._is_fine else Trace(chooser if isinstance(chooser, Listener) else None),
         )
         world.recorder = story
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
@@ -394,3 +415,7 @@ class Explorer:
 def _kind(failure: BaseException | None) -> tuple[str, str]:
     # A class that the scenario makes is another one in each schedule.
     return type(failure).__module__, type(failure).__qualname__
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else f"{100 * share:.1g}%"

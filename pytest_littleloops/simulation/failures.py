@@ -52,5 +52,9 @@ class StepLimit(Exception):
     """A schedule was cut off: its steps were used up while issues could still change state."""
 
 
+class Blocked(Exception):
+    """A schedule was cut off: all that could follow what it had done so far was seen in others."""
+
+
 class TaskKilled(BaseException):
     """Raised inside a task whose world has ended, so that it unwinds. Not for catching."""

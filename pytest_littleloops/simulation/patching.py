@@ -137,6 +137,8 @@ class Control:
                 membership.leave()
 
     def _restore(self, given_back: list[Callable[[], object]]) -> None:
+        # As long as threads hash as they did when they were put there.
+        threads.forget_unstarted()
         for put, old in self._sites.exchanges:
             put(old)
         for owner, name, old, _ in self._names:
@@ -219,6 +221,8 @@ class Control:
 
 def _is_of_a_world(thing: object, *names: str) -> bool:
     """Whether a thing keeps a lock of a world there; True for one that has none yet."""
+    if isinstance(getattr(thing, names[0], None), threads.Started):
+        return True
     for name in (*names, "_lock"):
         found = getattr(thing, name, None)
         if found is None:

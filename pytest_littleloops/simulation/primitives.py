@@ -21,6 +21,7 @@ from pytest_littleloops.simulation.frames import is_standard_library
 from pytest_littleloops.simulation.membership import own_world
 from pytest_littleloops.simulation.reports import stacks
 from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.trace import ACQUIRE, READ, RELEASE, WRITE, Key
 from pytest_littleloops.simulation.world import World
 
 
@@ -70,12 +71,14 @@ class Lock:
     and the acquire that it allows are never both possible.
     """
 
-    __slots__ = ("__weakref__", "held", "holder", "is_tried", "name", "world")
+    __slots__ = ("__weakref__", "born", "held", "holder", "is_tried", "name", "world")
 
     world: World | None
     held: bool
     holder: Task | None
     is_tried: bool
+    born: int
+    """The step in which it was made: within that nobody else can have it."""
     name: tuple[int, int]
 
     def __new__(cls) -> Lock:
@@ -97,6 +100,7 @@ class Lock:
         lock.held = False
         lock.holder = None
         lock.is_tried = is_tried
+        lock.born = world.steps
         lock.name = world.new_name()
         return lock
 
@@ -115,7 +119,10 @@ class Lock:
             if blocking:
                 _note_use(was_held)
             return blocking or not was_held
-        if not blocking:
+        if self.born == world.steps and not self.held and own_world() is world:
+            if world.trace is not None:
+                world.trace.touch(self.name, ACQUIRE)
+        elif not blocking:
             world.point("try to acquire", self)
             if self.held:
                 return False
@@ -138,6 +145,8 @@ class Lock:
             is_mine = self.holder is world.current
             self.held = False
             self.holder = None
+            if world.trace is not None:
+                world.trace.touch(self.name, RELEASE)
             if is_mine and world.is_fine:
                 # What follows is no part of what the lock guards: others may come in between.
                 world.point("released", self)
@@ -272,11 +281,16 @@ class RLock:
 class SimpleQueue:
     """What `queue.SimpleQueue()` is in a world: as the one in C, each call is one step."""
 
-    __slots__ = ("__weakref__", "_items", "_world", "name")
+    __slots__ = ("__weakref__", "_items", "_puts", "_world", "head", "name", "tail")
 
     _items: deque[Any]
+    _puts: deque[int]
+    """The step in which each item was put, where a trace is kept."""
     _world: World | None
     name: tuple[int, int]
+    head: Key
+    tail: Key
+    """Who takes an item and who puts one touch different ends."""
 
     def __new__(cls) -> SimpleQueue:
         """As of a lock."""
@@ -285,8 +299,10 @@ class SimpleQueue:
             return real.SimpleQueue()  # type: ignore[no-any-return]
         queue = super().__new__(cls)
         queue._items = deque()
+        queue._puts = deque()
         queue._world = world
         queue.name = world.new_name()
+        queue.head, queue.tail = (*queue.name, 0), (*queue.name, 1)
         return queue
 
     __class_getitem__: Any = classmethod(types.GenericAlias)
@@ -300,6 +316,9 @@ class SimpleQueue:
         """Add an item; never waits."""
         self._step("put into")
         self._items.append(item)
+        world = self._world
+        if world is not None and world.trace is not None:
+            self._puts.append(world.trace.current)
         self._step_of_user("have put into")
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -317,6 +336,8 @@ class SimpleQueue:
         if not self._items:
             raise queue.Empty
         item = self._items.popleft()
+        if world is not None and world.trace is not None and self._puts:
+            world.trace.follows(self._puts.popleft())
         self._step_of_user("have got from")
         return item
 
@@ -337,6 +358,15 @@ class SimpleQueue:
         """How many there are: a step."""
         self._step("look at")
         return len(self._items)
+
+    def keys(self, operation: str, is_timed_out: bool) -> tuple[tuple[Key, int], ...]:
+        """What an operation does to the two ends of this queue."""
+        if operation == "put into":
+            return ((self.tail, WRITE),)
+        takes = operation == "get from" or (operation == "look for an item of" and self._items)
+        if takes and not is_timed_out:
+            return ((self.head, WRITE),)
+        return (self.head, READ), (self.tail, READ)
 
     def __repr__(self) -> str:
         return "the queue"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_littleloops.simulation.schedule import Schedule
-from pytest_littleloops.simulation.strategies import NAMES
+from pytest_littleloops.simulation.strategies import STRATEGIES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class Settings:
                 raise ValueError(f"{name} must be at least {least}, not {number}")
         if not isinstance(self.seed, int):
             raise ValueError(f"seed must be a whole number, not {self.seed!r}")
-        if self.strategy not in NAMES:
+        if self.strategy not in STRATEGIES:
             raise ValueError(
-                f"there is no strategy {self.strategy!r}; the strategies are {', '.join(NAMES)}"
+                f"there is no strategy {self.strategy!r}; the strategies are {', '.join(STRATEGIES)}"
             )
         if not self.patience > 0:
             raise ValueError(f"patience must be more than 0 seconds, not {self.patience}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -16,6 +17,12 @@ from pytest_littleloops.simulation.tasks import CLOCK, Task
 _SHOWN = 60
 """So many lines of a story are shown: its last ones."""
 
+_LONGEST = 12
+"""So many lines have the longest blocks that are looked for again right behind them."""
+
+_OFTEN = 3
+"""So many times a block comes in a row before it is shown once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -24,9 +31,12 @@ class Step:
     task: str
     what: str
     place: str
+    part: str = ""
+    """Which part of the schedule begins with it, if one does."""
 
 
-_OF_RELEASES = frozenset({"release", "released", "have put into", "have got from"})
+_UNTOLD = frozenset({"release", "released", "have put into", "have got from", "end"})
+"""That it was acquired, or started, says enough."""
 
 
 class Story:
@@ -37,6 +47,16 @@ class Story:
         self.fingerprint = 1
         self._places: dict[tuple[int, int], str] = {}
         self._made: dict[str, int] = {}
+        self._part = ""
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """What begins here is a part of its own, if there is a step in it."""
+        self._part = name
+        try:
+            yield
+        finally:
+            self._part = ""
 
     def made(self, name: tuple[int, int], frame: FrameType | None) -> None:
         """An object of this name was made."""
@@ -55,12 +75,12 @@ class Story:
         called, place = in_user_code(frame)
         if place and not called:
             called = task.said(self.place_of(task.thing))
-        if task.operation in _OF_RELEASES:
-            # That it was acquired says enough.
+        if task.operation in _UNTOLD:
             called = ""
         if task.is_timed_out and called and task.thing != CLOCK:
             called += ", whose time ran out"
-        self.steps.append(Step(task.name, called, place))
+        self.steps.append(Step(task.name, called, place, self._part))
+        self._part = ""
 
     def choice(self, chosen: Task, count: int) -> None:
         """One of `count` options was chosen."""
@@ -69,20 +89,30 @@ class Story:
         )
 
 
+_Row = tuple[str, str, str, str]
+"""The number of a step, its task, what it did and where."""
+
+
 def tell(steps: Sequence[Step], switches: int) -> str:
     """The story as text: a line for each call, the task's name where it changes."""
-    lines = list(_lines(steps))
+    lines = list(_folded(list(_lines(steps))))
     left_out = len(lines) - _SHOWN
     shown = lines[max(left_out, 0) :]
     if not shown:
         return ""
-    widths = [max(len(line[column]) for line in shown) for column in range(3)]
+    rows = [line for line in shown if not isinstance(line, str)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     count = f"{switches} switch{'es' * (switches != 1)} of task"
     text = [f"  the schedule, {len(steps)} steps with {count}:"]
     if left_out > 0:
         text.append(f"    ({left_out} lines before these)")
     previous = ""
-    for number, task, what, place in shown:
+    for line in shown:
+        if isinstance(line, str):
+            text.append(f"    {'':{widths[0]}}  {line}")
+            previous = ""
+            continue
+        number, task, what, place = line
         name = task if task != previous else ""
         previous = task
         row = f"    {number:>{widths[0]}}  {name:<{widths[1]}}  {what:<{widths[2]}}  {place}"
@@ -90,9 +120,41 @@ def tell(steps: Sequence[Step], switches: int) -> str:
     return "\n".join(text)
 
 
-def _lines(steps: Sequence[Step]) -> Iterator[tuple[str, str, str, str]]:
+def _lines(steps: Sequence[Step]) -> Iterator[_Row | str]:
     previous = None
+    part = ""
     for number, step in enumerate(steps, 1):
-        if step.what and step != previous:
-            yield str(number), step.task, step.what, step.place
-            previous = step
+        part = step.part or part
+        call = step.task, step.what, step.place
+        if step.what and (part or call != previous):
+            if part:
+                yield f"({part})"
+            yield str(number), *call
+            previous, part = call, ""
+
+
+def _folded(lines: Sequence[_Row | str]) -> Iterator[_Row | str]:
+    """The lines, of which a block that comes again and again is shown once."""
+    # The number of a step is another one each time.
+    keys = [line if isinstance(line, str) else line[1:] for line in lines]
+    at = 0
+    while at < len(lines):
+        length, times = _repeated(keys, at)
+        yield from lines[at : at + length]
+        if times > 1:
+            yield f"(these {length} lines {times} times)"
+        at += length * times
+
+
+def _repeated(keys: Sequence[object], at: int) -> tuple[int, int]:
+    """How many lines the block has that begins here, and how many times it comes in a row."""
+    best = 1, 1
+    # A line alone does not come twice in a row.
+    for length in range(2, _LONGEST + 1):
+        block = keys[at : at + length]
+        times = 1
+        while keys[at + times * length : at + (times + 1) * length] == block:
+            times += 1
+        if times >= _OFTEN and length * times > best[0] * best[1]:
+            best = length, times
+    return best

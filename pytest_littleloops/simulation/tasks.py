@@ -29,6 +29,8 @@ class Task:
         "created",
         "deadline",
         "is_daemon",
+        "is_jump",
+        "is_overtaking",
         "is_patient",
         "is_timed_out",
         "is_unseen",
@@ -55,6 +57,10 @@ class Task:
         self.wants: Wanted | None = None
         self.deadline: float | None = None
         self.is_timed_out = False
+        self.is_jump = False
+        """Whether the clock moved when its time ran out."""
+        self.is_overtaking = False
+        """Whether its time ran out although something else could have gone on."""
         self.operation = "start"
         self.thing: object = self
         self.created = 0

@@ -7,6 +7,7 @@ is a function that returns a handle.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,18 +16,77 @@ from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.membership import own_world
 from pytest_littleloops.simulation.primitives import Lock, is_running
 from pytest_littleloops.simulation.tasks import Task
+from pytest_littleloops.simulation.trace import RELEASE
 from pytest_littleloops.simulation.world import World
 
 
 class Sentinel(Lock):
-    """Held as long as its thread is alive. A look at it is no point: threading looks under a real lock."""
+    """Held as long as its thread is alive; nobody else takes it, whoever joins only waits.
 
-    __slots__ = ()
+    A look at it is no point: threading looks under a real lock.
+    """
+
+    __slots__ = ("ident", "is_new")
+
+    ident: int
+    """The thread."""
+    is_new: bool
+    """Whether it has yet to go through the motions of acquiring this."""
+
+    @classmethod
+    def of_thread(cls, world: World, ident: int) -> Sentinel:
+        """One that is held by the thread of this number, until that ends."""
+        sentinel = _sentinels[ident] = cls.inside(world)
+        sentinel.held = sentinel.is_new = True
+        sentinel.ident = ident
+        return sentinel
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Wait until the thread has ended."""
+        world = self.world
+        if world is None or world.is_over:
+            # Of a forked child, which has its own main thread end as it should.
+            was_held, self.held = self.held, True
+            return blocking or not was_held
+        if self.is_new and self.ident == real.get_ident():
+            self.is_new = False
+            return True
+        if not blocking:
+            world.point("look at", self)
+            return not self.held
+        return world.point("join", self, self, None if timeout == -1 else world.clock + timeout)
+
+    def release(self) -> None:
+        """Nothing, as whoever waited has not taken it; but in a forked child."""
+        if self.world is None or self.world.is_over:
+            self.held = False
 
     def locked(self) -> bool:
         """Whether the thread is alive."""
         world = self.world
         return self.held and world is not None and (not world.is_over or world.is_forked)
+
+
+class Started:
+    """What `Thread._started` is for a task: it counts as started from the moment it may run.
+
+    The standard library has the starter wait until the new thread has said so. Nothing of the user's
+    happens in between, and both orders of the two would be another schedule for each thread.
+    """
+
+    def is_set(self) -> bool:
+        """Yes."""
+        return True
+
+    def set(self) -> None:
+        """Nothing."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Not at all."""
+        return True
+
+    def _at_fork_reinit(self) -> None:
+        pass
 
 
 class ThreadHandle:
@@ -38,11 +98,13 @@ class ThreadHandle:
 
     def __new__(cls) -> ThreadHandle:
         """As of a lock."""
-        if own_world() is None:
+        world = own_world()
+        if world is None:
             return real.ThreadHandle()  # type: ignore[no-any-return]
         handle = super().__new__(cls)
         handle.ident = None
-        handle._alive = Lock()
+        handle._alive = Sentinel.inside(world)
+        handle._alive.is_new = False
         handle._is_done = False
         return handle
 
@@ -55,14 +117,15 @@ class ThreadHandle:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended: a point."""
-        if self._is_done:
+        if self._is_done and not is_running(self._alive.world):
             return
-        if self._alive.acquire(timeout=-1 if timeout is None or timeout < 0 else timeout):
-            self._alive.release()
+        self._alive.acquire(timeout=-1 if timeout is None or timeout < 0 else timeout)
 
     def _set_done(self) -> None:
-        self._is_done = True
-        self._alive.held = False
+        try:
+            _end(self._alive)
+        finally:
+            self._is_done = True
 
 
 _sentinels: dict[int, Sentinel] = {}
@@ -70,12 +133,11 @@ _sentinels: dict[int, Sentinel] = {}
 
 def set_sentinel() -> Sentinel:
     """A lock that is let go when the calling task ends."""
-    if own_world() is None:
+    world = own_world()
+    if world is None:
         return real.set_sentinel()  # type: ignore[no-any-return]
-    sentinel = Sentinel()
-    assert isinstance(sentinel, Sentinel)
-    _sentinels[real.get_ident()] = sentinel
-    return sentinel
+    ident = real.get_ident()
+    return _sentinels.get(ident) or Sentinel.of_thread(world, ident)
 
 
 def _keep_quiet_when_killed(thread: Any) -> None:
@@ -112,7 +174,19 @@ def bootstrap(thread: object) -> Callable[[], None]:
 def _let_sentinel_go() -> None:
     sentinel = _sentinels.pop(real.get_ident(), None)
     if sentinel is not None:
-        sentinel.held = False
+        _end(sentinel)
+
+
+def _end(alive: Lock) -> None:
+    """Let it go as the last act of a thread, a step of its own: whoever asks may find it alive before."""
+    world = alive.world
+    try:
+        if world is not None and not world.is_ending:
+            world.point("end", alive)
+            if world.trace is not None:
+                world.trace.touch(alive.name, RELEASE)
+    finally:
+        alive.held = False
 
 
 def start_new_thread(
@@ -131,7 +205,12 @@ def start_new_thread(
         finally:
             _let_sentinel_go()
 
-    return _start(world, function, run).carrier.ident
+    ident = _start(world, function, run).carrier.ident
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        # Now, and not when it runs: it may be joined before that.
+        thread._tstate_lock = Sentinel.of_thread(world, ident)  # type: ignore[attr-defined]
+    return ident
 
 
 def start_joinable_thread(
@@ -165,4 +244,16 @@ def _start(
     if is_daemon is None:
         # A thread of `_thread` alone keeps no interpreter alive.
         is_daemon = bool(getattr(thread, "daemon", True))
-    return world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
+    task = world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
+    if isinstance(thread, threading.Thread):
+        thread._started = Started()  # type: ignore[attr-defined]
+        thread._ident = task.carrier.ident  # type: ignore[attr-defined]
+    return task
+
+
+def forget_unstarted() -> None:
+    """Let nothing stay of the threads that never came to run."""
+    _sentinels.clear()
+    limbo: dict[object, object] = threading._limbo  # type: ignore[attr-defined]
+    for thread in [thread for thread in limbo if isinstance(getattr(thread, "_started", None), Started)]:
+        del limbo[thread]

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from pytest_littleloops.simulation.failures import (
 )
 from pytest_littleloops.simulation.frames import user_place
 from pytest_littleloops.simulation.tasks import CLOCK, READ_CLOCK, Task, Wanted
+from pytest_littleloops.simulation.trace import CLOCK_KEY, END_KEY, READ, WRITE, Trace
 
 _READS = 1000
 """So many reads of the clock in a row, and nothing else, are a wait."""
@@ -73,6 +75,7 @@ class World:
         patience: float = 10.0,
         began: int = 0,
         is_fine: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         self.chooser = chooser
         self.max_steps = max_steps
@@ -104,6 +107,8 @@ class World:
         """False while somebody is at a debugger's prompt, where no time counts."""
         self.is_fine = is_fine
         """Whether tasks stop behind a release too: then data that no lock guards is seen there."""
+        self.trace = trace
+        """What comes before what; kept where data that no lock guards is not looked for."""
         self.is_bounded = False
         """Whether a timed wait could have ended early, had that not happened often enough."""
         self.recorder: Recorder | None = None
@@ -136,6 +141,8 @@ class World:
             self.is_waited_for = True
             is_stuck = not self._watch()
             self.is_waited_for = False
+            if self.trace is not None and self.failure is None:
+                self.trace.end(self)
         except BaseException as error:
             self.is_waited_for = False
             # Ctrl-C, or a timeout that a signal brings: the running task hears of it at its next point.
@@ -199,6 +206,8 @@ class World:
         task.carrier.job = lambda: self._carry(task)
         self.tasks.append(task)
         self.live.append(task)
+        if self.trace is not None:
+            self.trace.starts(task)
         return task
 
     def point(
@@ -224,7 +233,10 @@ class World:
         task.thing = thing
         task.wants = wants
         task.deadline = deadline
-        task.is_timed_out = False
+        task.is_timed_out = task.is_jump = task.is_overtaking = False
+        trace = self.trace
+        if trace is not None and deadline is not None:
+            trace.touch(CLOCK_KEY, READ)
         chosen = self._next()
         if chosen is not task:
             if chosen is None:
@@ -234,6 +246,8 @@ class World:
             self._hand_over(task, chosen)
             if waits and not task.is_timed_out:
                 self.last_wake = self.steps
+        if trace is not None:
+            trace.begin(self, task)
         if self.recorder is not None and not task.is_unseen:
             # Not when it was announced: the story has the order in which things happened.
             self.recorder.step(task, sys._getframe(1))
@@ -243,6 +257,7 @@ class World:
     def read_clock(self) -> float:
         """The virtual time: each read takes a microsecond.
 
+        Where a trace is kept each step that comes before this one takes it, so that two reads commute.
         A task that has long done nothing but read it sees it run, faster and faster, if nobody else can go
         on: it waits for that. While others can, they are waited for, and not overtaken.
         """
@@ -250,11 +265,15 @@ class World:
         assert task is not None
         self.point(READ_CLOCK, CLOCK)
         task.reads += 1
-        self.clock += 1e-6
         if task.reads > _READS and not any(
             self._is_able(other) for other in self.live if other is not task
         ):
             self.clock += 1e-6 * 2 ** min(task.reads - _READS, 40)
+            if self.trace is not None:
+                self.trace.touch(CLOCK_KEY, WRITE)
+        if self.trace is not None:
+            return self.clock + 1e-6 * self.trace.moment(task)
+        self.clock += 1e-6
         return self.clock
 
     def _is_able(self, task: Task) -> bool:
@@ -349,6 +368,7 @@ class World:
         chosen = self._choose(options + timed)
         if chosen in timed:
             self.early_timeouts -= 1
+            chosen.is_overtaking = True
             self._reach_deadline(chosen)
         return chosen
 
@@ -362,7 +382,9 @@ class World:
         if task.deadline is None:
             return
         if task.wants is None or task.wants.held:
-            self.clock = max(self.clock, task.deadline)
+            if task.deadline > self.clock:
+                self.clock = task.deadline
+                task.is_jump = True
             task.is_timed_out = True
 
     def _hand_over(self, task: Task, chosen: Task) -> None:
@@ -377,6 +399,8 @@ class World:
     def _carry(self, task: Task) -> None:
         try:
             if not self.is_ending:
+                if self.trace is not None:
+                    self.trace.begin(self, task)
                 task.run()
         except (TaskKilled, SystemExit):
             pass
@@ -386,7 +410,12 @@ class World:
             self.live.remove(task)
         # As at the end of a program, nobody waits for daemons.
         has_more = any(not other.is_daemon for other in self.live)
-        chosen = self._next() if has_more and not self.is_ending else None
+        if self.trace is not None and not has_more:
+            self.trace.touch(END_KEY, WRITE)
+        chosen = None
+        if has_more and not self.is_ending:
+            with suppress(TaskKilled):
+                chosen = self._next()
         if has_more and chosen is None and not self.is_ending:
             self.fail(reports.deadlock(self))
         is_unwinding = self._is_unwinding

@@ -8,7 +8,7 @@ SLOW = """
 import threading
 import pytest
 
-@pytest.mark.explore(schedules=10_000_000)
+@pytest.mark.explore(schedules=10_000_000, strategy="random")
 def test_long():
     threading.Thread(target=int).start()
 """

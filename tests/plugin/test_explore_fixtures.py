@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.plugin.test_explore_marker import DEADLOCK, THREADS, run
+from tests.plugin.test_explore_marker import DEADLOCK, THREADS, command_in, run
 
 EVENTS = (
     THREADS
@@ -23,7 +23,7 @@ def events_of(pytester: pytest.Pytester, test: str, *, expected: str) -> None:
     after = f"\ndef test_afterwards():\n    assert ' '.join(EVENTS) == {expected!r}\n"
     pytester.makepyfile(test_it=EVENTS + test + after)
     result = pytester.runpytest_inprocess("-v")
-    result.stdout.fnmatch_lines(["*::test_it* PASSED (sampled, 4 schedules)*"])
+    result.stdout.fnmatch_lines(["*::test_it* PASSED (proved, 4 schedules, 1 trace)*"])
     assert result.ret == 0
 
 
@@ -564,6 +564,101 @@ def test_it(made):
     )
 
 
+ENDS = {
+    "a deadlock": ("threading.Event().wait()", "LL302 deadlock: MainThread waits for ever"),
+    "no progress": (
+        "while True: time.sleep(1)",
+        "LL303 no-progress: after 500 steps only clocks still move",
+    ),
+    "cut off": ("while True: taken.acquire(False)", "the schedule was cut off after 500 steps"),
+    "a thread": ("both(lambda: 1 / 0)", "ZeroDivisionError: division by zero"),
+}
+FAILING = {
+    "the body": ("yield", "yield", "assert 1 == 2", "assert 1 == 2"),
+    "fail": ("yield", "yield", "pytest.fail('no', pytrace=False)", "no"),
+    "a setup": ("yield", "raise ValueError('up')\n    yield", "pass", "ValueError: up"),
+    "a teardown": ("yield", "yield\n    raise ValueError('down')", "pass", "ValueError: down"),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+@pytest.mark.parametrize("end", ENDS)
+def test_what_failed_first_is_shown_first_however_the_teardown_ends(
+    pytester: pytest.Pytester, end: str, failing: str
+) -> None:
+    """A test that fails leaves its fixtures in a state that they may not get out of."""
+    action, said = ENDS[end]
+    before, after, body, shown = FAILING[failing]
+    test = f"""
+import time
+
+@pytest.fixture
+def outer():
+    taken = threading.Lock()
+    {before}
+    {action}
+
+@pytest.fixture
+def inner(outer):
+    {after}
+
+@pytest.mark.explore(schedules=20, max_steps=500)
+def test_it(inner):
+    {body}
+"""
+    result = run(pytester, test, "-v", "-p", "no:cacheprovider")
+    result.assert_outcomes(failed=1)
+    messages = [
+        "*  then its teardown failed as well:",
+        f"*    {said}",
+        "*schedule 1 of 20: failed; see it *",
+    ]
+    result.stdout.fnmatch_lines(["*::test_it FAILED (1 schedule)*"])
+    result.stdout.fnmatch_lines([f"*{shown}", *messages, f"FAILED *::test_it - *{shown}"])
+    again = pytester.runpytest_inprocess(*command_in(result))
+    again.stdout.fnmatch_lines([f"*{shown}", *messages[:2], f"FAILED *::test_it - *{shown}"])
+
+
+def test_what_failed_before_the_teardown_left_control_is_named(pytester: pytest.Pytester) -> None:
+    """That cannot be run again for certain, so the code comes first."""
+    test = """
+import os
+
+@pytest.fixture
+def made():
+    yield
+    os.read(os.pipe()[0], 1)
+
+@pytest.mark.explore(schedules=20)
+def test_it(made):
+    assert 1 == 2, "the reason\\nin two lines"
+"""
+    result = run(pytester, test, "--littleloops-patience=0.3")
+    result.assert_outcomes(failed=1)
+    named = "  before that it had failed already: AssertionError: the reason"
+    result.stdout.fnmatch_lines(
+        ["LL502 uncontrolled: MainThread *", named, "  schedule 1 of 20: not certified*"]
+    )
+
+
+def test_a_skipped_test_whose_teardown_deadlocks_has_failed(pytester: pytest.Pytester) -> None:
+    """That it was to be skipped is no failure that would come first."""
+    test = """
+@pytest.fixture
+def made():
+    yield
+    threading.Event().wait()
+
+@pytest.mark.explore(schedules=20)
+def test_it(made):
+    pytest.skip("not here")
+"""
+    result = run(pytester, test)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["FAILED *::test_it - LL302 deadlock: MainThread waits for ever"])
+    result.stdout.no_fnmatch_line("*failed already*")
+
+
 def test_an_error_of_one_teardown_does_not_keep_the_others_from_theirs(pytester: pytest.Pytester) -> None:
     """All of them are torn down, in every schedule."""
     test = """
@@ -712,6 +807,32 @@ def test_it(monkeypatch):
 def test_names():
     assert [threading.Lock, threading.Thread.start, time.sleep, time.monotonic] == REAL
 """,
+    "tmp_path": """
+def test_it(tmp_path):
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "dangling").symlink_to("nowhere")
+""",
+    "tmp_path of a fixture": """
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+def test_it(folder):
+    assert list(folder.parent.iterdir()) == [folder]
+""",
+    "tmp_path that was taken away": """
+def test_it(tmp_path):
+    tmp_path.rmdir()
+""",
+    "tmpdir": """
+def test_it(tmpdir):
+    tmpdir.mkdir("folder")
+""",
     "record_property": """
 def test_it(record_property, request):
     assert request.node.user_properties == []
@@ -727,8 +848,72 @@ def test_each_schedule_begins_with_clean_records(pytester: pytest.Pytester, kind
         pytest.skip("not in every version of pytest")
     test = CLEAN[kind].replace("def test_it", "@pytest.mark.explore(schedules=4)\ndef test_it")
     result = run(pytester, test, "-v", "-W", "ignore")
-    result.stdout.fnmatch_lines(["*::test_it PASSED (sampled, 4 schedules)*"])
+    result.stdout.fnmatch_lines(["*::test_it PASSED (proved, 4 schedules, 1 trace)*"])
     assert result.ret == 0
+
+
+def test_what_the_last_schedule_wrote_is_there_to_be_looked_at(pytester: pytest.Pytester) -> None:
+    """And that of no other one."""
+    test = """
+COUNT = []
+
+@pytest.mark.explore(schedules=4)
+def test_it(tmp_path):
+    COUNT.append(1)
+    (tmp_path / f"file{len(COUNT)}").touch()
+"""
+    run(pytester, test, "--basetemp=made").assert_outcomes(passed=1)
+    assert [path.name for path in (pytester.path / "made" / "test_it0").iterdir()] == ["file5"]
+
+
+def test_what_is_no_schedules_own_stays_in_its_folder(pytester: pytest.Pytester) -> None:
+    """What was there before the first, what a link leads to, a folder that has but the name of pytest's."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_runtest_setup(item):
+            if item.name == "test_before":
+                (item.funcargs["tmp_path"] / "before").mkdir()
+        """
+    )
+    test = """
+from pathlib import Path
+
+SOME = Path("some")
+explore = pytest.mark.explore(schedules=4)
+
+@explore
+def test_before(tmp_path):
+    assert [path.name for path in tmp_path.iterdir()] == ["before"]
+    (tmp_path / "new").touch()
+
+@explore
+def test_a_link(tmp_path):
+    SOME.mkdir(exist_ok=True)
+    (SOME / "linked").touch()
+    (tmp_path / "link").symlink_to(SOME.absolute())
+    assert (tmp_path / "link" / "linked").exists()
+
+@explore
+@pytest.mark.parametrize("tmp_path", [SOME])
+def test_a_parameter(tmp_path):
+    (tmp_path / f"file{len(list(tmp_path.iterdir()))}").touch()
+
+class TestWider:
+    @pytest.fixture(scope="class")
+    def tmp_path(self):
+        return SOME
+
+    @explore
+    def test_a_fixture(self, tmp_path):
+        (tmp_path / f"file{len(list(tmp_path.iterdir()))}").touch()
+
+def test_there():
+    assert {path.name for path in SOME.iterdir()} == {"linked", *(f"file{n}" for n in range(1, 11))}
+"""
+    run(pytester, test).assert_outcomes(passed=5)
 
 
 def test_a_property_is_recorded_once(pytester: pytest.Pytester) -> None:

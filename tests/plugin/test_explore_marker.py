@@ -13,7 +13,7 @@ import pytest_littleloops.plugin.exploration as exploration
 from pytest_littleloops.simulation.schedule import Schedule
 
 ARGUMENTS = "schedules, strategy, seed, preemptions, early_timeouts, max_steps, replay"
-STRATEGIES = "auto, pct, pos, random, dfs"
+STRATEGIES = "auto, dpor, pct, pos, random, dfs"
 
 THREADS = """
 import random
@@ -58,6 +58,10 @@ def test_sound():
     both(account.deposit)
     assert account.balance == 1
 """
+
+OF_ANOTHER = (
+    "LL501 nondeterministic: the token was made for another test or parameter, or the code has changed"
+)
 
 DEADLOCK = """
 @pytest.mark.explore(schedules=200)
@@ -121,8 +125,10 @@ def test_early_timeouts():
     thread.join()
 
 def test_max_steps():
+    lock = threading.Lock()
     for _ in range(600):
-        threading.Lock().acquire()
+        with lock:
+            pass
 """
 GIVEN = {
     "schedules": "150",
@@ -163,11 +169,11 @@ def test_without_these_arguments_the_same_tests_say_otherwise(pytester: pytest.P
     result.assert_outcomes(passed=2, failed=3)
     result.stdout.fnmatch_lines(
         [
-            "*::test_schedules PASSED (sampled, 160 schedules)*",
+            "*::test_schedules PASSED (sampled, 160 schedules, an estimated *% of all)*",
             "*::test_seed FAILED*",
             "*::test_preemptions FAILED*",
             "*::test_early_timeouts FAILED*",
-            "*::test_max_steps PASSED (sampled, 160 schedules)*",
+            "*::test_max_steps PASSED (proved, 52 schedules, 1 trace)*",
         ]
     )
 
@@ -175,7 +181,7 @@ def test_without_these_arguments_the_same_tests_say_otherwise(pytester: pytest.P
 def test_the_marker_closest_to_the_test_wins_argument_by_argument(pytester: pytest.Pytester) -> None:
     """Of module, class and function; what a closer one does not say stays."""
     test = """
-pytestmark = pytest.mark.explore(schedules=100, early_timeouts=0)
+pytestmark = pytest.mark.explore(schedules=100, early_timeouts=0, strategy="random")
 
 def test_of_the_module():
     both(str)
@@ -192,14 +198,14 @@ class TestOne:
 
     @pytest.mark.explore(schedules=3)
     def test_other_than_the_module(self):
-        both(str)
+        both(str, str, str, str)
 """
     result = run(pytester, test, "-v")
     result.stdout.fnmatch_lines(
         [
             "*::test_of_the_module PASSED (sampled, 100 schedules)*",
             "*::test_of_the_class PASSED (sampled, 100 schedules)*",
-            "*::test_of_its_own PASSED (proved, *",
+            "*::test_of_its_own PASSED (proved, 1 schedule, with at most 0 preemptions)*",
             "*::test_other_than_the_module PASSED (sampled, 3 schedules)*",
         ]
     )
@@ -220,8 +226,8 @@ class TestDerived(TestBase):
     result = run(pytester, test, "-v")
     result.stdout.fnmatch_lines(
         [
-            "*::TestBase::test_it PASSED (sampled, 3 schedules)*",
-            "*::TestDerived::test_it PASSED (sampled, 4 schedules)*",
+            "*::TestBase::test_it PASSED (proved, 3 schedules, 1 trace)*",
+            "*::TestDerived::test_it PASSED (proved, 4 schedules, 1 trace)*",
         ]
     )
 
@@ -239,8 +245,8 @@ def test_it(n):
     result = run(pytester, test, "-v")
     result.stdout.fnmatch_lines(
         [
-            "*::test_it[[]1] PASSED (sampled, 3 schedules)*",
-            "*::test_it[[]2] PASSED (sampled, 4 schedules)*",
+            "*::test_it[[]1] PASSED (proved, 3 schedules, 1 trace)*",
+            "*::test_it[[]2] PASSED (proved, 4 schedules, 1 trace)*",
         ]
     )
 
@@ -258,9 +264,19 @@ def test_says_nothing():
     pass
 """
     result = run(pytester, test, "-v", "--littleloops-schedules=7")
-    result.stdout.fnmatch_lines(["*::test_says_so *5 schedules)*", "*::test_says_nothing *7 schedules)*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_says_so *(proved, 5 schedules, 1 trace)*",
+            "*::test_says_nothing *(proved, 7 schedules, 1 trace)*",
+        ]
+    )
     result = pytester.runpytest_inprocess("-v")
-    result.stdout.fnmatch_lines(["*::test_says_so *5 schedules)*", "*::test_says_nothing *9 schedules)*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_says_so *(proved, 5 schedules, 1 trace)*",
+            "*::test_says_nothing *(proved, 9 schedules, 1 trace)*",
+        ]
+    )
 
 
 @pytest.mark.parametrize("source", ["marker", "ini"])
@@ -444,14 +460,16 @@ def test_the_marker_is_declared(pytester: pytest.Pytester) -> None:
 
 def test_each_explored_test_has_its_verdict_in_its_line(pytester: pytest.Pytester) -> None:
     """With `-v`: what was found, and how many schedules that took."""
-    proved = SOUND.replace("schedules=20", "strategy='dfs', preemptions=0").replace("sound", "proved")
-    result = run(pytester, RACE + SOUND + proved + "\ndef test_plain(): pass\n", "-v")
-    result.assert_outcomes(passed=3, failed=1)
+    sampled = SOUND.replace("schedules=20", "schedules=20, strategy='random'").replace("sound", "sampled")
+    bounded = SOUND.replace("schedules=20", "strategy='dfs', preemptions=0").replace("sound", "bounded")
+    result = run(pytester, RACE + SOUND + sampled + bounded + "\ndef test_plain(): pass\n", "-v")
+    result.assert_outcomes(passed=4, failed=1)
     result.stdout.re_match_lines(
         [
-            r".*::test_race FAILED \(\d+ schedules\) +\[ 25%\]",
-            r".*::test_sound PASSED \(sampled, 20 schedules\) +\[ 50%\]",
-            r".*::test_proved PASSED \(proved, \d+ schedules?\b[^)]*\) +\[ 75%\]",
+            r".*::test_race FAILED \(\d+ schedules\) +\[ 20%\]",
+            r".*::test_sound PASSED \(proved, 20 schedules, 1 trace\) +\[ 40%\]",
+            r".*::test_sampled PASSED \(sampled, 20 schedules\) +\[ 60%\]",
+            r".*::test_bounded PASSED \(proved, 1 schedule, with at most 0 preemptions\) +\[ 80%\]",
             r".*::test_plain PASSED +\[100%\]",
         ]
     )
@@ -462,6 +480,7 @@ def test_without_v_a_test_is_a_dot(pytester: pytest.Pytester) -> None:
     result = run(pytester, RACE + SOUND + "\ndef test_plain(): pass\n")
     result.stdout.fnmatch_lines(["*.py F.. *"])
     result.stdout.no_fnmatch_line("*(sampled*")
+    result.stdout.no_fnmatch_line("*(proved*")
     result.stdout.no_fnmatch_line("littleloops:*")
 
 
@@ -505,7 +524,7 @@ def test_under_xdist(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2, failed=2, errors=1)
     output = result.stdout.str()
     assert re.search(r"\] FAILED \(\d+ schedules\) \S+::test_race", output)
-    assert re.search(r"\] PASSED \(sampled, 20 schedules\) \S+::test_sound", output)
+    assert re.search(r"\] PASSED \(proved, 20 schedules, 1 trace\) \S+::test_sound", output)
     assert "INTERNALERROR" not in output
     said = f"test_it.py::test_wrong: explore() takes no 'times'; it takes {ARGUMENTS}"
     result.stdout.fnmatch_lines(["*_ ERROR at setup of test_wrong _*", said])
@@ -519,7 +538,7 @@ def test_the_junit_file_has_the_verdict(pytester: pytest.Pytester) -> None:
     """As properties of the test."""
     run(pytester, SOUND, "--junitxml=junit.xml").assert_outcomes(passed=1)
     text = (pytester.path / "junit.xml").read_text()
-    assert '<property name="littleloops_verdict" value="sampled, 20 schedules" />' in text
+    assert '<property name="littleloops_verdict" value="proved, 20 schedules, 1 trace" />' in text
     assert '<property name="littleloops_schedules" value="20" />' in text
 
 
@@ -548,7 +567,7 @@ def test_it():
     assert len(CALLS) > 4
 """
     run(pytester, test, "-v", "--junitxml=junit.xml").stdout.fnmatch_lines(
-        ["*::test_it PASSED (sampled, 20 schedules)*"]
+        ["*::test_it PASSED (proved, 20 schedules, 1 trace)*"]
     )
     assert (pytester.path / "junit.xml").read_text().count("littleloops_verdict") == 1
 
@@ -637,7 +656,52 @@ def test_a_token_of_another_test_is_told_from_a_failure(pytester: pytest.Pyteste
     result = run(pytester, SOUND, "-v", f"--littleloops-replay={token}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*::test_sound FAILED (not certified, 1 schedule)*"])
-    result.stdout.fnmatch_lines(["LL501 nondeterministic: *", "*the schedule of the token: not certified"])
+    result.stdout.fnmatch_lines([f"{OF_ANOTHER}: at choice *", "*the schedule of the token: not certified"])
+    result.stdout.fnmatch_lines([f"FAILED *::test_sound - {OF_ANOTHER}: *"])
+
+
+def test_a_token_of_another_parameter_is_told_from_a_failure(pytester: pytest.Pytester) -> None:
+    """A test has one for each of its sets of parameters."""
+    race = RACE.replace("\ndef", "\n@pytest.mark.parametrize('count', [2, 3])\ndef")
+    race = race.replace("test_race()", "test_race(count)").replace("== 2", "== count")
+    race = race.replace("both(account.deposit, account.deposit)", "both(*[account.deposit] * count)")
+    token = token_in(run(pytester, race, "test_it.py::test_race[3]"))
+    result = pytester.runpytest_inprocess("test_it.py::test_race[2]", f"--littleloops-replay={token}")
+    result.stdout.fnmatch_lines([f"{OF_ANOTHER}: at choice *"])
+
+
+LEFT_BEHIND = """
+@pytest.mark.explore(schedules=20)
+def test_left_behind(seen=[]):
+    assert not seen
+    seen.append(1)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-v"], ["-n1"]], ids=" ".join)
+def test_a_replay_that_passes_says_what_that_may_mean(
+    pytester: pytest.Pytester, options: list[str]
+) -> None:
+    """It failed in the process in which others had run before it, and in a new one it does not."""
+    token = token_in(run(pytester, LEFT_BEHIND))
+    again = pytester.runpytest_subprocess(f"--littleloops-replay={token}", *options)
+    again.assert_outcomes(passed=1)
+    again.stdout.fnmatch_lines(
+        [
+            "littleloops: test_it.py::test_left_behind: replayed, does not fail any more",
+            "  if nothing was changed, it had failed by what an earlier schedule left behind: *",
+            "  a default argument, a file outside of tmp_path; more: pytest --littleloops-explain LL501",
+        ]
+    )
+
+
+def test_a_token_that_stays_in_the_file_is_not_spoken_of(pytester: pytest.Pytester) -> None:
+    """It is to pass, run by run."""
+    token = token_in(run(pytester, RACE))
+    fixed = RACE.replace("== 2", ">= 1").replace("schedules=200", f"replay={token!r}")
+    result = run(pytester, fixed)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("littleloops: *")
 
 
 def test_a_failing_schedule_is_tried_first_the_next_time(pytester: pytest.Pytester) -> None:
@@ -695,9 +759,9 @@ def test_each_parameter_set_is_explored_and_remembered_by_itself(pytester: pytes
         result.assert_outcomes(passed=2, failed=1)
         result.stdout.re_match_lines(
             [
-                r".*\[1\] PASSED \(sampled, 200 schedules\).*",
+                r".*\[1\] PASSED \(proved, 62 schedules, all 6 traces\).*",
                 rf".*\[2\] FAILED \({failed}\).*",
-                r".*\[1\.0\] PASSED \(sampled, 200 schedules\).*",
+                r".*\[1\.0\] PASSED \(proved, 62 schedules, all 6 traces\).*",
             ]
         )
 

@@ -21,29 +21,13 @@ import pytest
 
 from pytest_littleloops.simulation import carriers, real
 from pytest_littleloops.simulation.cell import Cell
-from pytest_littleloops.simulation.explore import Exploration, explore
+from pytest_littleloops.simulation.explore import explore
 from pytest_littleloops.simulation.failures import Nondeterministic
+from tests.simulation.scenarios import in_threads, sound
 
 real_affinity = getattr(os, "sched_getaffinity", None)
 AFFINITY = None if real_affinity is None else real_affinity(0)
 """Before any exploration of this module."""
-
-
-def in_threads(*functions: Callable[[], object]) -> None:
-    """Run functions in threads of their own, and wait for them."""
-    threads = [threading.Thread(target=function) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def sound(scenario: Callable[[], object], schedules: int = 20) -> Exploration:
-    """Assert that a scenario is clean."""
-    result = explore(scenario, schedules=schedules)
-    result.raise_for_failure()
-    assert result.verdict == "sampled"
-    return result
 
 
 def work_a_while() -> None:
@@ -441,18 +425,18 @@ def test_a_token_whose_choices_meet_other_operations_is_nondeterministic() -> No
 
     def scenario(is_other: bool) -> Callable[[], None]:
         def run() -> None:
-            cell, jobs = Cell(0), list[threading.Lock]()
+            cell, locks = Cell(0), [threading.Lock(), threading.Lock()]
 
             def increment() -> None:
                 if is_other:
                     # The same number of points, of locks and not of the cell.
-                    for _ in range(2):
-                        threading.Lock().acquire()
+                    for lock in locks:
+                        lock.acquire()
                     return
                 cell.set(cell.get() + 1)
 
             in_threads(increment, increment)
-            assert is_other or cell.get() == 2, jobs
+            assert is_other or cell.get() == 2
 
         return run
 

@@ -20,6 +20,7 @@ from pytest_littleloops.simulation import carriers, real
 from pytest_littleloops.simulation.cell import Cell
 from pytest_littleloops.simulation.explore import explore
 from pytest_littleloops.simulation.failures import Uncontrolled
+from tests.simulation.scenarios import sound
 
 MODULE_LOCK = threading.Lock()
 MODULE_CONDITION = threading.Condition()
@@ -68,13 +69,6 @@ class Ticker(threading.Thread):
 def is_controlled(lock: object) -> bool:
     """Whether a lock belongs to a world."""
     return type(lock).__module__.startswith("pytest_littleloops.simulation")
-
-
-def sound(scenario: Callable[[], object], schedules: int = 30) -> None:
-    """Assert that a scenario is clean under many schedules."""
-    result = explore(scenario, schedules=schedules)
-    result.raise_for_failure()
-    assert result.verdict == "sampled"
 
 
 def test_names_and_locks_from_before_are_controlled() -> None:

@@ -30,8 +30,9 @@ import pytest
 
 from pytest_littleloops.simulation import real
 from pytest_littleloops.simulation.cell import Cell
-from pytest_littleloops.simulation.explore import Exploration, explore
+from pytest_littleloops.simulation.explore import explore
 from pytest_littleloops.simulation.failures import Deadlock, NoProgress, Uncontrolled
+from tests.simulation.scenarios import in_threads, sound
 
 Guard = AbstractContextManager[object]
 
@@ -176,15 +177,6 @@ GUARDS: dict[str, Callable[[], Guard]] = {
 }
 
 
-def in_threads(*functions: Callable[[], object]) -> None:
-    """Run functions in threads of their own, and wait for them."""
-    threads = [threading.Thread(target=function) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def in_two_halves(first: Guard, second: Guard | None = None) -> None:
     """Two tasks read under a guard, and write under it again: nothing else is a point."""
     count = 0
@@ -210,15 +202,6 @@ def as_a_whole(first: Guard, second: Guard | None = None) -> None:
 
     in_threads(lambda: increment(first), lambda: increment(second or first))
     assert cell.get() == 2
-
-
-def sound(scenario: Callable[[], object], schedules: int = 40) -> Exploration:
-    """Assert that a scenario is clean under many schedules."""
-    result = explore(scenario, schedules=schedules, patience=2)
-    result.raise_for_failure()
-    assert result.verdict == "sampled"
-    assert result.outside == ()
-    return result
 
 
 def fails(scenario: Callable[[], object], schedules: int = 300) -> BaseException:

@@ -14,17 +14,9 @@ from typing import Any
 import pytest
 
 from pytest_littleloops.simulation.cell import Cell
-from pytest_littleloops.simulation.explore import Exploration, explore
+from pytest_littleloops.simulation.explore import explore
 from pytest_littleloops.simulation.failures import Deadlock, NoProgress
-
-
-def sound(scenario: Callable[[], object], schedules: int = 200) -> Exploration:
-    """Assert that a scenario is clean, and that nothing in it was outside of control."""
-    result = explore(scenario, schedules=schedules)
-    result.raise_for_failure()
-    assert (result.verdict, result.schedules) == ("sampled", schedules)
-    assert result.outside == ()
-    return result
+from tests.simulation.scenarios import sound
 
 
 def fail(number: int) -> int:
@@ -95,7 +87,7 @@ def test_a_pool_of_multiprocessing_whose_callback_raises_loses_all_other_jobs() 
             assert pool.apply_async(abs, (-2,)).get() == 2
 
     begin = time.monotonic()
-    failure = explore(lambda: scenario(fail), patience=60).failure
+    failure = explore(lambda: scenario(fail), strategy="pct", patience=60).failure
     assert time.monotonic() - begin < 30
     assert isinstance(failure, Deadlock | NoProgress)
     assert ".get() == 2" in str(failure)

@@ -21,7 +21,7 @@ from pytest_littleloops.simulation.settings import Settings
         ({"early_timeouts": -1}, "early_timeouts must be at least 0, not -1"),
         ({"early_timeouts": None}, "early_timeouts must be a whole number, not None"),
         ({"seed": "x"}, "seed must be a whole number, not 'x'"),
-        ({"strategy": "best"}, "the strategies are auto, pct, pos, random, dfs"),
+        ({"strategy": "best"}, "the strategies are auto, dpor, pct, pos, random, dfs"),
         ({"patience": 0}, "patience must be more than 0 seconds, not 0"),
         ({"replay": "LL1-zzzz"}, "'LL1-zzzz' is damaged"),
     ],

@@ -84,6 +84,71 @@ def test_a_long_story_shows_its_end() -> None:
     assert lines[-1].split() == ["100", "call", "99", "x.py:1"]
 
 
+def test_what_comes_again_and_again_is_told_once() -> None:
+    """A block of lines that follows itself, by one task or several; twice is no habit yet."""
+    poll = [Step("a", "Event.is_set", "x.py:1"), Step("a", "sleep", "x.py:2"), Step("a", "sleep", "x.py:2")]
+    relay = [Step("a", "put", "x.py:3"), Step("b", "get", "x.py:4")]
+    steps = [Step("b", "get", "x.py:4"), *poll * 37, *relay * 2, *relay[:1], *(poll[:2] + relay) * 3]
+    assert tell(steps, 9).splitlines()[1:] == [
+        "      1  b  get           x.py:4",
+        "      2  a  Event.is_set  x.py:1",
+        "      3     sleep         x.py:2",
+        "         (these 2 lines 37 times)",
+        "    113  a  put           x.py:3",
+        "    114  b  get           x.py:4",
+        "    115  a  put           x.py:3",
+        "    116  b  get           x.py:4",
+        "    117  a  put           x.py:3",
+        "    118     Event.is_set  x.py:1",
+        "    119     sleep         x.py:2",
+        "    120     put           x.py:3",
+        "    121  b  get           x.py:4",
+        "         (these 4 lines 3 times)",
+    ]
+
+
+def test_what_is_told_once_leaves_room_for_what_came_before() -> None:
+    """A story is long by its lines, not by its steps."""
+    steps = [Step("a", "first", "x.py:1"), *[Step("a", "get", "x.py:2"), Step("a", "put", "x.py:3")] * 100]
+    assert tell(steps, 0).splitlines()[1].split() == ["1", "a", "first", "x.py:1"]
+
+
+def test_a_part_is_told_where_its_first_line_is() -> None:
+    """Behind steps that are left out; with the task's name, and not as a call that merely goes on."""
+    steps = [
+        Step("a", "get", "x.py:1"),
+        Step("a", "", "", part="the end"),
+        *[Step("a", "get", "x.py:1")] * 2,
+    ]
+    assert tell(steps, 0).splitlines()[1:] == [
+        "    1  a  get  x.py:1",
+        "       (the end)",
+        "    3  a  get  x.py:1",
+    ]
+    assert tell([*steps[:1], steps[1]], 0).splitlines()[1:] == ["    1  a  get  x.py:1"]
+
+
+def test_a_thread_is_started_once() -> None:
+    """Whatever comes in between while its starter waits for it to begin."""
+
+    def scenario() -> None:
+        cell = Cell(0)
+        first, second = (threading.Thread(target=lambda: cell.set(1)) for _ in range(2))
+        first.start()
+        second.start()
+        raise AssertionError
+
+    line = scenario.__code__.co_firstlineno + 3
+    starts = [f"test_story.py:{line}", f"test_story.py:{line + 1}"]
+    are_apart = set()
+    for seed in range(20):
+        text = failed(explore(scenario, schedules=1, strategy="random", seed=seed)).story()
+        told = [at for at, line in enumerate(text.splitlines()) if "Thread.start" in line]
+        assert [text.splitlines()[at].split()[-1] for at in told] == starts
+        are_apart.add(told[1] - told[0] > 1)
+    assert are_apart == {True, False}
+
+
 def test_where_the_user_has_no_line_the_library_speaks() -> None:
     """A schedule that goes on in threads of the standard library alone."""
     steps = [Step("worker", "", ""), Step("worker", "SimpleQueue.get", "")]
@@ -129,8 +194,10 @@ def test_releases_are_left_out() -> None:
     """That a lock was acquired says enough."""
 
     def scenario() -> None:
-        with threading.Lock():
-            pass
+        lock = threading.Lock()
+        for _ in range(2):
+            with lock:
+                Cell(0).get()
         raise AssertionError
 
     whats = [step.what for step in failed(explore(scenario, schedules=1)).steps]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_littleloops.simulation.failures import Nondeterministic
+from pytest_littleloops.simulation.failures import Nondeterministic, StepLimit
 from pytest_littleloops.simulation.tasks import Task
 from pytest_littleloops.simulation.world import Chooser, World
 
@@ -27,11 +27,13 @@ class DepthFirst:
     """All schedules, or with `preemptions` those that take a task its turn at most so often."""
 
     is_fine = False
+    seen = 0.0
+    traces = 0
 
     def __init__(self, preemptions: int | None) -> None:
         self._preemptions = preemptions
         self._path: list[_Node] = []
-        self._is_finished = False
+        self._is_finished = self._is_partial = False
         self._descent: _Descent | None = None
 
     def chooser(self, number: int) -> Chooser | None:
@@ -48,6 +50,8 @@ class DepthFirst:
                 f"a schedule ended after {self._descent.depth} of the {len(self._path)} choices "
                 "that it shares with the one before it"
             )
+        is_partial = isinstance(world.failure, StepLimit) or bool(world.outside or world.leftovers)
+        self._is_partial = self._is_partial or is_partial
         while self._path:
             node = self._path[-1]
             node.position += 1
@@ -55,6 +59,7 @@ class DepthFirst:
                 return
             self._path.pop()
         self._is_finished = True
+        self.seen = 0.0 if self._is_partial else 1.0
 
 
 class _Descent:

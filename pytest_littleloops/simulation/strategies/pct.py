@@ -20,6 +20,8 @@ class ProbabilisticConcurrencyTesting:
     """PCT of depth 3 by default; the number of steps is that of the longest schedule so far."""
 
     is_fine = True
+    seen = 0.0
+    traces = 0
 
     def __init__(self, seed: int, depth: int = 3) -> None:
         self._seed = seed

@@ -16,6 +16,8 @@ class PartialOrderSampling:
     """Scores by chance, the same for a seed."""
 
     is_fine = True
+    seen = 0.0
+    traces = 0
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

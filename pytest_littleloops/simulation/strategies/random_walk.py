@@ -15,6 +15,8 @@ class RandomWalk:
     """Chooses by chance, the same for a seed."""
 
     is_fine = True
+    seen = 0.0
+    traces = 0
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

@@ -1,0 +1,107 @@
+"""Wakeup trees: which sequences of steps a search has still to begin with, at one point of its path.
+
+Abdulla, Aronis, Jonsson, Sagonas, "Optimal Dynamic Partial Order Reduction" (POPL 2014), section 6.
+"""
+
+from __future__ import annotations
+
+from pytest_littleloops.simulation.trace import CHANGE, READ, Accesses, Key, Trace, bits
+
+
+class Branch:
+    """A step that is to be taken, and the trees of what is to follow it."""
+
+    __slots__ = ("accesses", "branches", "task")
+
+    def __init__(self, task: int, accesses: Accesses) -> None:
+        self.task = task
+        self.accesses = accesses
+        self.branches: list[Branch] = []
+
+
+class Sequence:
+    """Steps of a finished trace to be taken from some point on: in its order, but the `last` one last.
+
+    In the trace that came after steps that are not among these. What it depends on here is seen from what
+    it does; of the others, all that they depend on and that is not before that point is among these.
+    """
+
+    def __init__(self, trace: Trace, index: Index, steps: int, last: int) -> None:
+        self._trace = trace
+        self._index = index
+        self._steps = steps
+        self._last = last
+        accesses = trace.accesses[last]
+        if accesses:
+            direct = (index.touching(accesses) | index.of_task[trace.tasks[last]]) & steps & ~(1 << last)
+            self._before_last = direct | 1 << last
+            for step in bits(direct):
+                self._before_last |= trace.before[step]
+        else:
+            self._before_last = trace.before[last]
+
+    def begins_with(self, task: int, accesses: Accesses) -> bool:
+        """Whether a step of this task could come first: a weak initial of the sequence."""
+        mine = self._index.of_task.get(task, 0) & self._steps
+        if not mine:
+            return not self._index.touching(accesses) & self._steps
+        first = mine & -mine
+        step = first.bit_length() - 1
+        before = self._before_last if step == self._last else self._trace.before[step]
+        return before & self._steps == first
+
+    def drop_first_of(self, task: int) -> None:
+        """Go on behind the first step of this task, if it has one in it."""
+        mine = self._index.of_task.get(task, 0) & self._steps
+        self._steps &= ~(mine & -mine)
+
+    def insert_into(self, branches: list[Branch]) -> bool:
+        """Have one of these branches lead to this sequence; False if one does already."""
+        while branches:
+            for branch in branches:
+                if self.begins_with(branch.task, branch.accesses):
+                    break
+            else:
+                break
+            self.drop_first_of(branch.task)
+            branches = branch.branches
+            if not branches:
+                # Whatever follows this branch covers it.
+                return False
+        if not self._steps:
+            return False
+        for step in self._ordered():
+            branch = Branch(self._trace.tasks[step], self._trace.accesses[step])
+            branches.append(branch)
+            branches = branch.branches
+        return True
+
+    def _ordered(self) -> list[int]:
+        steps = list(bits(self._steps))
+        if self._last in steps:
+            steps.remove(self._last)
+            steps.append(self._last)
+        return steps
+
+
+class Index:
+    """Where to find the steps of a trace: by task, and by object."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.of_task: dict[int, int] = {}
+        self._changing: dict[Key, int] = {}
+        self._all: dict[Key, int] = {}
+        for number, task in enumerate(trace.tasks):
+            bit = 1 << number
+            self.of_task[task] = self.of_task.get(task, 0) | bit
+            for key, kind in trace.accesses[number].items():
+                self._all[key] = self._all.get(key, 0) | bit
+                if kind & CHANGE:
+                    self._changing[key] = self._changing.get(key, 0) | bit
+
+    def touching(self, accesses: Accesses) -> int:
+        """The steps that conflict with these accesses."""
+        found = 0
+        for key, kind in accesses.items():
+            found |= (self._changing if kind == READ else self._all).get(key, 0)
+        return found

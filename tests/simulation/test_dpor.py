@@ -1,0 +1,272 @@
+"""The search for a proof: it sees all that can happen, and nothing twice."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pytest_littleloops import Cell, explore
+from pytest_littleloops.reference.model import Issue, WorkerResult
+from pytest_littleloops.reference.pool import WorkerPool
+from pytest_littleloops.simulation.failures import Deadlock
+from tests.simulation import yardsticks
+from tests.simulation.brute_force import seen_by
+from tests.simulation.hand_written import SMALL, TIMED, Outcomes
+from tests.simulation.scenarios import in_threads
+from tests.simulation.small_programs import Outcome, random_program
+
+
+@pytest.mark.parametrize(
+    ("program", "size", "traces"),
+    [
+        (yardsticks.readers, 8, 256),
+        (yardsticks.last_zero, 5, 64),
+        (yardsticks.last_zero, 10, 3328),
+        (yardsticks.file_system, 14, 2),
+        (yardsticks.file_system, 16, 8),
+        (yardsticks.indexer, 12, 8),
+        *[(yardsticks.one_lock, size, math.factorial(size)) for size in (1, 2, 3, 4, 5)],
+    ],
+)
+def test_each_trace_is_seen_once(program: Callable[[int], None], size: int, traces: int) -> None:
+    """As many executions as there are traces, and none of them cut off."""
+    found = explore(lambda: program(size), strategy="dpor", schedules=5_000)
+    found.raise_for_failure()
+    assert (found.verdict, found.schedules, found.traces, found.blocked) == ("proved", traces, traces, 0)
+
+
+@pytest.mark.parametrize("program", SMALL)
+def test_it_sees_all_that_a_brute_force_sees(program: Callable[[Outcomes], None]) -> None:
+    """And nothing else."""
+    outcomes, found = seen_by("dpor", program)
+    assert outcomes == seen_by("brute", program)[0]
+    assert found.traces + found.blocked == found.schedules
+
+
+@pytest.mark.parametrize("early_timeouts", [0, 1])
+@pytest.mark.parametrize("program", TIMED)
+def test_it_sees_all_early_timeouts(program: Callable[[Outcomes], None], early_timeouts: int) -> None:
+    """However often a wait may end before it is time."""
+    assert (
+        seen_by("dpor", program, early_timeouts=early_timeouts)[0]
+        == seen_by("brute", program, early_timeouts=early_timeouts)[0]
+    )
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_programs_of_locks_and_cells(block: int) -> None:
+    """A hundred: the outcomes, and as many executions as an independent count of traces."""
+    for seed in range(block * 25, block * 25 + 25):
+        program = random_program(seed, is_simple=True)
+        outcomes = set[Outcome]()
+        found = explore(partial(program.scenario, outcomes), strategy="dpor", schedules=50_000)
+        found.raise_for_failure()
+        assert (outcomes, found.schedules) == (program.outcomes(), program.traces()), seed
+        assert found.verdict == "proved"
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_programs_of_all_primitives(block: int) -> None:
+    """Two hundred: the outcomes."""
+    for seed in range(block * 50, block * 50 + 50):
+        program = random_program(seed, is_simple=False)
+        outcomes = set[Outcome]()
+        found = explore(partial(program.scenario, outcomes), strategy="dpor", schedules=50_000)
+        found.raise_for_failure()
+        assert (outcomes, found.verdict) == (program.outcomes(), "proved"), seed
+
+
+def test_two_locks_in_either_order_are_a_deadlock() -> None:
+    """In some trace, which is found; and none if the order is one."""
+
+    def scenario(is_one_order: bool) -> None:
+        first, second = threading.Lock(), threading.Lock()
+
+        def take(one: threading.Lock, other: threading.Lock) -> None:
+            with one, other:
+                pass
+
+        in_threads(
+            lambda: take(first, second),
+            lambda: take(*((first, second) if is_one_order else (second, first))),
+        )
+
+    found = explore(lambda: scenario(False), strategy="dpor")
+    assert isinstance(found.failure, Deadlock)
+    assert explore(lambda: scenario(True), strategy="dpor").summary() == "proved, 2 schedules, all 2 traces"
+
+
+def test_a_lost_wakeup_is_found() -> None:
+    """One looks without the lock whether to wait, and waits for a word that was said in between."""
+
+    def scenario(is_sound: bool) -> None:
+        changed, is_ready = threading.Condition(), Cell(False)
+
+        def wait() -> None:
+            if is_sound:
+                with changed:
+                    while not is_ready.get():
+                        changed.wait()
+            elif not is_ready.get():
+                with changed:
+                    changed.wait()
+
+        def say() -> None:
+            is_ready.set(True)
+            with changed:
+                changed.notify()
+
+        in_threads(wait, say)
+
+    assert isinstance(explore(lambda: scenario(False), strategy="dpor").failure, Deadlock)
+    assert explore(lambda: scenario(True), strategy="dpor").verdict == "proved"
+
+
+def note(called: list[int], number: int, done: Future[int]) -> None:
+    """The callback of a future."""
+    assert done.done()
+    called.append(number)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_unmodified_executor_with_a_canceller_is_proved(workers: int) -> None:
+    """Two jobs, of which one is cancelled: its callbacks are called once, whoever comes first."""
+    outcomes: set[object] = set()
+
+    def scenario() -> None:
+        called: list[int] = []
+        seen: list[bool] = []
+        with ThreadPoolExecutor(workers) as executor:
+            futures = [executor.submit(abs, -number) for number in range(2)]
+            for number, future in enumerate(futures):
+                future.add_done_callback(partial(note, called, number))
+            canceller = threading.Thread(target=lambda: seen.append(futures[0].cancel()))
+            canceller.start()
+        canceller.join()
+        assert sorted(called) == [0, 1]
+        assert seen == [futures[0].cancelled()]
+        outcomes.add((*seen, tuple(called)))
+
+    found = explore(scenario, strategy="dpor", schedules=5_000)
+    found.raise_for_failure()
+    assert (found.verdict, found.blocked) == ("proved", 0)
+    possible = {(cancelled, order) for cancelled in (True, False) for order in ((0, 1), (1, 0))}
+    # One worker comes to the second job when it has told of the first.
+    assert outcomes == possible - ({(False, (1, 0))} if workers == 1 else set())
+
+
+def test_a_swallowed_cancellation_is_found() -> None:
+    """The completion of a cancelled job is never told; that is so in few of the traces."""
+
+    def scenario() -> None:
+        told: list[object] = []
+
+        def tell(future: Future[int]) -> None:
+            told.append(future.result())
+
+        with ThreadPoolExecutor(1) as executor:
+            futures = [executor.submit(abs, -number) for number in range(2)]
+            for future in futures:
+                future.add_done_callback(tell)
+            canceller = threading.Thread(target=futures[1].cancel)
+            canceller.start()
+        canceller.join()
+        assert len(told) == 2
+
+    assert explore(scenario, strategy="dpor").verdict == "failed"
+
+
+def deliver_two_issues(workers: int, *, cancels: bool, cancel_pending: bool) -> None:
+    """The reference pool: each of two issues is told of once, whoever comes first."""
+    results: list[str] = []
+    pool = WorkerPool(lambda issue: WorkerResult(issue.issue_id, True, "main", Path()), max_workers=workers)
+    pool.start()
+    futures = [
+        pool.submit(Issue(name), lambda result: results.append(result.issue_id)) for name in ("one", "two")
+    ]
+    canceller = threading.Thread(target=lambda: pool.cancel("one"))
+    if cancels:
+        canceller.start()
+    pool.shutdown(wait=True, cancel_pending=cancel_pending)
+    if cancels:
+        canceller.join()
+    assert sorted(results) == ["one", "two"]
+    assert all(future.done() for future in futures)
+    assert pool.active_count == 0
+
+
+@pytest.mark.parametrize(("cancels", "cancel_pending"), [(False, False), (True, False), (False, True)])
+def test_the_reference_pool_of_one_worker_is_proved(cancels: bool, cancel_pending: bool) -> None:
+    """Both of them at once, and two workers, take more schedules: see the slow tests."""
+    found = explore(
+        lambda: deliver_two_issues(1, cancels=cancels, cancel_pending=cancel_pending),
+        strategy="dpor",
+        schedules=5_000,
+    )
+    found.raise_for_failure()
+    assert (found.verdict, found.blocked) == ("proved", 0)
+
+
+def test_what_was_not_finished_is_estimated() -> None:
+    """The share that was seen, in the line of the verdict; near the truth after many schedules."""
+    found = explore(lambda: yardsticks.readers(8), strategy="dpor", schedules=100)
+    assert (found.verdict, found.traces, found.exhaustive) == ("sampled", 100, False)
+    assert found.seen == pytest.approx(100 / 256, abs=0.2)
+    assert found.summary() == f"sampled, 100 schedules, an estimated {found.seen:.0%} of all"
+
+
+def test_what_was_cut_off_is_not_proved() -> None:
+    """A schedule that is too long may lead anywhere."""
+
+    def scenario() -> None:
+        cell = Cell(0)
+
+        def spin() -> None:
+            while not cell.get():
+                pass
+
+        in_threads(spin, lambda: cell.set(1))
+
+    found = explore(scenario, strategy="dpor", max_steps=200, schedules=50)
+    assert (found.verdict, found.exhaustive) == ("not certified", False)
+    assert found.cut_off
+
+
+def test_another_path_on_the_same_choices_is_nondeterministic() -> None:
+    """The search relies on meeting the same operations as in the schedule before."""
+    count = 0
+
+    def scenario() -> None:
+        nonlocal count
+        count += 1
+        cells = [Cell(0) for _ in range(2)]
+        cells[count % 2].get()
+        in_threads(lambda: cells[0].set(1), lambda: cells[0].set(2))
+
+    found = explore(scenario, strategy="dpor")
+    assert (found.verdict, str(found.failure)[:20]) == ("not certified", "LL501 nondeterminist")
+
+
+@pytest.mark.parametrize("strategy", ["auto", "dpor"])
+def test_random_numbers_and_times_are_those_of_the_schedule_before(strategy: str) -> None:
+    """What a scenario draws, and which time it is, leads it nowhere else."""
+
+    def scenario() -> None:
+        cell = Cell(0.0)
+        in_threads(
+            lambda: cell.set(random.random()),
+            lambda: cell.set(time.time()),
+            lambda: [cell.get() for _ in range(random.randint(1, 3))],
+        )
+
+    found = explore(scenario, strategy=strategy, schedules=200)
+    found.raise_for_failure()
+    assert found.verdict == "proved"
