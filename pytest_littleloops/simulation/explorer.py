@@ -24,11 +24,12 @@ from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.replay import Plainest, Replay
 from pytest_littleloops.simulation.schedule import Schedule
 from pytest_littleloops.simulation.settings import Settings
+from pytest_littleloops.simulation.shrink import Deviating, Shrinking, identity
 from pytest_littleloops.simulation.sites import heal
 from pytest_littleloops.simulation.story import Step, Story, tell
 from pytest_littleloops.simulation.strategies import STRATEGIES, Strategy
 from pytest_littleloops.simulation.trace import Listener, Trace
-from pytest_littleloops.simulation.world import Chooser, World
+from pytest_littleloops.simulation.world import Chooser, Recorder, World
 
 Scenario = Callable[[], object]
 
@@ -69,6 +70,8 @@ class Exploration:
     """The failing schedule, step by step."""
     switches: int = 0
     """How often the running task changed in the failing schedule."""
+    unshrunk: int = 0
+    """How often it did before that was shrunk; 0 if it was not."""
 
     def raise_for_failure(self) -> None:
         """Raise the failure, if there is one."""
@@ -78,7 +81,7 @@ class Exploration:
 
     def story(self) -> str:
         """The failing schedule as text, task by task with `file:line`; empty if there is none."""
-        return tell(self.steps, self.switches)
+        return tell(self.steps, self.switches, self.unshrunk)
 
     def summary(self) -> str:
         """The verdict in one line: how many schedules, and what is to be known about it."""
@@ -294,23 +297,37 @@ class Explorer:
             self._report(world, story)
 
     def _failed(self, world: World) -> None:
-        """Confirm by two replays; what the last one raised is what is reported."""
+        """Confirm by a replay, shrink, and confirm again; what the last one raised is what is reported."""
         if isinstance(world.failure, Uncontrolled | Nondeterministic):
             self._report(world)
             return
-        choices = tuple(world.choices)
-        for _ in range(2):
-            again, story = self._told(choices)
-            if isinstance(again.failure, Uncontrolled):
-                self._report(again, story)
-                return
-            if _kind(again.failure) != _kind(world.failure):
-                instead = "it passed" if again.failure is None else repr(again.failure)
-                self.found.failure = Nondeterministic(
-                    f"a replay took another path: {instead}, where it was {world.failure!r}"
-                )
-                return
-        self._report(again, story)
+        if self._confirmed(world, tuple(world.choices)) is None:
+            return
+        small = Shrinking(self._shrunk, tuple(world.choices), is_fine=self._is_fine)
+        small.shrink()
+        self._is_fine = small.is_fine
+        confirmed = self._confirmed(world, small.choices)
+        if confirmed is not None:
+            self.found.unshrunk = small.switches
+            self._report(*confirmed)
+
+    def _shrunk(self, chooser: Deviating, is_fine: bool) -> World:
+        self._is_fine = is_fine
+        return self._execute(chooser, self.found.schedules, chooser)
+
+    def _confirmed(self, world: World, choices: tuple[int, ...]) -> tuple[World, Story] | None:
+        """A replay that fails as the world did; None if it does not, which is reported."""
+        again, story = self._told(choices)
+        if isinstance(again.failure, Uncontrolled):
+            self._report(again, story)
+            return None
+        if identity(again.failure) != identity(world.failure):
+            instead = "it passed" if again.failure is None else repr(again.failure)
+            self.found.failure = Nondeterministic(
+                f"a replay took another path: {instead}, where it was {world.failure!r}"
+            )
+            return None
+        return again, story
 
     def _told(self, choices: tuple[int, ...]) -> tuple[World, Story]:
         replay, story = Replay(choices), Story()
@@ -337,11 +354,11 @@ class Explorer:
                 fingerprint=0 if story is None or not is_certain else story.fingerprint,
             ).token()
 
-    def _execute(self, chooser: Chooser, number: int, story: Story | None = None) -> World:
+    def _execute(self, chooser: Chooser, number: int, recorder: Recorder | None = None) -> World:
         """One schedule, from new objects to the end of its last task."""
         settings = self._settings
         self._interrupts.raise_pending()
-        self._surroundings.before(number, story is not None)
+        self._surroundings.before(number, recorder is not None)
         self._placement.renew()
         world = World(
             chooser,
@@ -352,7 +369,7 @@ class Explorer:
             is_fine=self._is_fine,
             trace=None if self._is_fine else Trace(chooser if isinstance(chooser, Listener) else None),
         )
-        world.recorder = story
+        world.recorder = recorder
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
         gc.disable()
         random.seed(self._seed)
@@ -410,11 +427,6 @@ class Explorer:
                     leave_interpreter()
 
         return body
-
-
-def _kind(failure: BaseException | None) -> tuple[str, str]:
-    # A class that the scenario makes is another one in each schedule.
-    return type(failure).__module__, type(failure).__qualname__
 
 
 def _percent(share: float) -> str:

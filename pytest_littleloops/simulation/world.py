@@ -89,6 +89,8 @@ class World:
         """What the clock of the day adds to `clock`, in seconds."""
         self.steps = 0
         self.switches = 0
+        self.early = 0
+        """How many timed waits have ended although something else could have gone on."""
         self.choices: list[int] = []
         self.last_wake = 0
         """The step at which somebody was last woken from a wait, by another task."""
@@ -368,6 +370,7 @@ class World:
         chosen = self._choose(options + timed)
         if chosen in timed:
             self.early_timeouts -= 1
+            self.early += 1
             chosen.is_overtaking = True
             self._reach_deadline(chosen)
         return chosen
