@@ -272,7 +272,11 @@ class _Exploring:
         if found.token is None:
             notes.append(f"  {number}: {found.verdict}")
         else:
-            notes.append(f"  {number}: {found.verdict}; see it again:")
+            is_smaller = found.unshrunk > found.switches
+            small = (
+                f", {found.switches} switches after shrinking from {found.unshrunk}" if is_smaller else ""
+            )
+            notes.append(f"  {number}: {found.verdict}{small}; see it again:")
             notes.append(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
         for note in notes:
             _add_note(failure, note)

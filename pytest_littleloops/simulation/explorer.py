@@ -81,7 +81,7 @@ class Exploration:
 
     def story(self) -> str:
         """The failing schedule as text, task by task with `file:line`; empty if there is none."""
-        return tell(self.steps, self.switches, self.unshrunk)
+        return tell(self.steps, self.switches)
 
     def summary(self) -> str:
         """The verdict in one line: how many schedules, and what is to be known about it."""

@@ -23,7 +23,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from pytest_littleloops.simulation import clock, membership, outside, primitives, threads
@@ -87,7 +86,11 @@ def _clocks() -> Iterator[tuple[object, str, object]]:
 
 
 class Control:
-    """The exchange of names during an exploration: looked up now and after imports, made for each world."""
+    """The exchange of names during an exploration: looked up now and after imports, made for each world.
+
+    Some 50 names are exchanged and given back for each schedule. That takes a dozen microseconds, as all
+    that can be is looked up and made beforehand.
+    """
 
     def __init__(self, scenario: Callable[[], object], placement: Placement) -> None:
         self._scenario = scenario
@@ -98,9 +101,19 @@ class Control:
         self._modules = len(sys.modules)
         self._sites = Sites(self._scenario, _REAL)
         self._names: list[tuple[object, str, object, object]] = []
-        for owner, name, new in (*_FUNCTIONS, *_INSIDE, *_clocks(), *outside.exchanges()):
+        self._inside = _Inside()
+        everything = (
+            *_FUNCTIONS,
+            *_INSIDE,
+            *_clocks(),
+            *outside.exchanges(),
+            *self._inside.exchanges(),
+        )
+        for owner, name, new in everything:
             if hasattr(owner, name):
                 self._names.append((owner, name, vars(owner).get(name, _MISSING), new))
+        # What hides a name of the builtins.
+        self._names.append((futures_base, "id", vars(futures_base).get("id", _MISSING), self._inside.id_of))
         if _sched_getaffinity is not None:
             self._names.append((os, "sched_getaffinity", _sched_getaffinity, self._affinity))
 
@@ -114,13 +127,9 @@ class Control:
         """Names mean the primitives of this world until the end of the block."""
         if len(sys.modules) != self._modules:
             self._look()
-        given_back: list[Callable[[], object]] = []
         membership.enter(world)
         try:
-            for owner, name, new in self._of_one_world(world):
-                old = vars(owner).get(name, _MISSING)
-                given_back.append(partial(_give, owner, name, old))
-                setattr(owner, name, new)
+            self._inside.begin(world)
             for owner, name, _, new in self._names:
                 setattr(owner, name, new)
             for put, twin in self._sites.twins():
@@ -128,95 +137,125 @@ class Control:
             yield
         finally:
             try:
-                self._restore(given_back)
+                self._restore()
             except BaseException:
                 # Ctrl-C may come between any two of them, and each can be done twice.
-                self._restore(given_back)
+                self._restore()
                 raise
             finally:
                 membership.leave()
 
-    def _restore(self, given_back: list[Callable[[], object]]) -> None:
+    def _restore(self) -> None:
         # As long as threads hash as they did when they were put there.
         threads.forget_unstarted()
         for put, old in self._sites.exchanges:
             put(old)
         for owner, name, old, _ in self._names:
             _give(owner, name, old)
-        for give in reversed(given_back):
-            give()
+        self._inside.end()
 
-    def _of_one_world(self, world: World) -> Iterator[tuple[object, str, object]]:
-        numbers: dict[int, int] = {}
-        kept: list[object] = []
 
-        def number_of(thing: object) -> int:
-            # The standard library orders futures by id() and keeps threads in sets: addresses differ
-            # between two executions, creation does not. They are kept, as an address may come again.
-            number = numbers.get(id(thing))
-            if number is None:
-                number = numbers[id(thing)] = len(numbers) + 1
-                kept.append(thing)
-            return number
+class _Inside:
+    """What depends on which world it is: the numbers of its objects, what becomes of its exceptions."""
 
-        def hash_of_future(future: Any) -> int:
-            # One from before may be in a set from before.
-            is_new = _is_of_a_world(future, "_condition")
-            return number_of(future) if is_new else object.__hash__(future)
-
-        def hash_of_thread(thread: Any) -> int:
-            is_new = _is_of_a_world(thread, "_started", "_cond")
-            return number_of(thread) if is_new else object.__hash__(thread)
-
-        everybody = threading.enumerate
-
-        def enumerate_tasks() -> list[threading.Thread]:
-            found = everybody()
-            if membership.own_world() is not world:
-                return found
-            return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
-
-        report = threading.excepthook
-
-        def fail(args: threading.ExceptHookArgs) -> None:
-            # The standard library ignores a SystemExit that ends a thread.
-            if membership.own_world() is not world:
-                report(args)
-            elif args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-                world.fail(args.exc_value)
-
-        complain = sys.unraisablehook
-
-        def complain_unless_killed(unraisable: Any) -> None:
-            # A finalizer of a task that unwinds is told as well that its world has ended.
-            if not isinstance(unraisable.exc_value, TaskKilled):
-                complain(unraisable)
-
-        yield sys, "unraisablehook", complain_unless_killed
-
-        def id_of(thing: object) -> int:
-            return number_of(thing) if membership.own_world() is world else id(thing)
-
-        yield futures_base, "id", id_of
-        yield futures_base.Future, "__hash__", hash_of_future
-        yield threading.Thread, "__hash__", hash_of_thread
-        yield threading, "excepthook", fail
-        yield threading, "enumerate", enumerate_tasks
-        yield threading, "active_count", lambda: len(threading.enumerate())
-        # Threads are called by their number, which goes on from one schedule to the next.
-        numbering, workers = itertools.count(1).__next__, itertools.count().__next__
-        apart: list[tuple[object, str, object]] = [
-            (threading, "_shutdown_locks", set()),
-            (threading, "_counter", numbering),
-            (futures_thread, "_global_shutdown_lock", primitives.Lock.inside(world)),
+    def __init__(self) -> None:
+        self._world: World | None = None
+        self._numbers: dict[int, int] = {}
+        self._kept: list[object] = []
+        self._enumerate = threading.enumerate
+        self._hooks: tuple[Any, Any] | None = None
+        self._maintain: Any = getattr(threading, "_maintain_shutdown_locks", None)
+        self._apart: list[tuple[object, str, Callable[[], object], _Apart]] = []
+        for owner, name, make in (
+            (threading, "_shutdown_locks", set),
+            # Threads are called by their number, which goes on from one schedule to the next.
+            (threading, "_counter", lambda: itertools.count(1).__next__),
+            (futures_thread.ThreadPoolExecutor, "_counter", lambda: itertools.count().__next__),
+            (futures_thread, "_global_shutdown_lock", self._lock),
             # Its values hold the world and so its keys, which would then never be collected.
-            (futures_thread, "_threads_queues", weakref.WeakKeyDictionary()),
-            (futures_thread, "_shutdown", False),
-            (futures_thread.ThreadPoolExecutor, "_counter", workers),
-        ]
-        for owner, name, inside in apart:
+            (futures_thread, "_threads_queues", weakref.WeakKeyDictionary),
+            (futures_thread, "_shutdown", bool),
+        ):
             if hasattr(owner, name):
-                yield owner, name, _Apart(world, inside, getattr(owner, name))
+                self._apart.append((owner, name, make, _Apart(getattr(owner, name))))
+
+    def exchanges(self) -> Iterator[tuple[object, str, object]]:
+        """What to put in the place of what."""
+        yield futures_base.Future, "__hash__", lambda future: self._hash(future, "_condition")
+        yield threading.Thread, "__hash__", lambda thread: self._hash(thread, "_started", "_cond")
+        yield threading, "enumerate", self.enumerate
+        yield threading, "active_count", lambda: len(threading.enumerate())
+        yield threading, "_maintain_shutdown_locks", self._maintain_shutdown_locks
+        for owner, name, _, apart in self._apart:
+            yield owner, name, apart
+
+    def begin(self, world: World) -> None:
+        """This world comes next."""
+        self._world = world
+        for _, _, make, apart in self._apart:
+            apart.inside = make()
+        # Whoever runs the tests may have others in each of their phases.
+        self._hooks = threading.excepthook, sys.unraisablehook
+        threading.excepthook, sys.unraisablehook = self._fail, self._complain
+
+    def end(self) -> None:
+        """It has ended; what it made may go now, and not in the midst of the next one."""
+        if self._hooks is not None:
+            threading.excepthook, sys.unraisablehook = self._hooks
+            self._hooks = None
+        self._numbers.clear()
+        self._kept.clear()
+        for *_, apart in self._apart:
+            apart.inside = None
+
+    def id_of(self, thing: object) -> int:
+        """The standard library orders futures by this: addresses differ between two executions."""
+        return self._number_of(thing) if membership.own_world() is not None else id(thing)
+
+    def _number_of(self, thing: object) -> int:
+        # The how-many-eth that was asked for; it is kept, as an address may come again.
+        number = self._numbers.get(id(thing))
+        if number is None:
+            number = self._numbers[id(thing)] = len(self._numbers) + 1
+            self._kept.append(thing)
+        return number
+
+    def _hash(self, thing: Any, *names: str) -> int:
+        known = self._numbers.get(id(thing))
+        if known is not None:
+            return known
+        # One from before may be in a set from before.
+        is_new = _is_of_a_world(thing, *names)
+        return self._number_of(thing) if is_new else object.__hash__(thing)
+
+    def enumerate(self) -> list[threading.Thread]:
+        """The tasks alone, for a task."""
+        found = self._enumerate()
+        if membership.own_world() is None:
+            return found
+        return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
+
+    def _maintain_shutdown_locks(self) -> None:
+        # They are for the end of the interpreter, which waits for no task.
+        if membership.own_world() is None:
+            self._maintain()
+
+    def _fail(self, args: threading.ExceptHookArgs) -> None:
+        # The standard library ignores a SystemExit that ends a thread.
+        world = membership.own_world()
+        if world is None:
+            (self._hooks or (threading.__excepthook__,))[0](args)
+        elif args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            world.fail(args.exc_value)
+
+    def _complain(self, unraisable: Any) -> None:
+        # A finalizer of a task that unwinds is told as well that its world has ended.
+        if not isinstance(unraisable.exc_value, TaskKilled):
+            (sys.__unraisablehook__ if self._hooks is None else self._hooks[1])(unraisable)
+
+    def _lock(self) -> object:
+        assert self._world is not None
+        return primitives.Lock.inside(self._world)
 
 
 def _is_of_a_world(thing: object, *names: str) -> bool:
@@ -234,13 +273,12 @@ def _is_of_a_world(thing: object, *names: str) -> bool:
 class _Apart:
     """What a name means: one thing for the tasks of a world, another for whoever runs beside it."""
 
-    def __init__(self, world: World, inside: Any, beside: Any) -> None:
-        self._world = world
-        self.inside = inside
+    def __init__(self, beside: Any) -> None:
+        self.inside: Any = None
         self._beside = beside
 
     def _meant(self) -> Any:
-        return self.inside if membership.own_world() is self._world else self._beside
+        return self._beside if membership.own_world() is None else self.inside
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._meant(), name)

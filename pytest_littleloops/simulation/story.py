@@ -93,7 +93,7 @@ _Row = tuple[str, str, str, str]
 """The number of a step, its task, what it did and where."""
 
 
-def tell(steps: Sequence[Step], switches: int, unshrunk: int = 0) -> str:
+def tell(steps: Sequence[Step], switches: int) -> str:
     """The story as text: a line for each call, the task's name where it changes."""
     lines = list(_folded(list(_lines(steps))))
     left_out = len(lines) - _SHOWN
@@ -103,8 +103,6 @@ def tell(steps: Sequence[Step], switches: int, unshrunk: int = 0) -> str:
     rows = [line for line in shown if not isinstance(line, str)]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     count = f"{switches} switch{'es' * (switches != 1)} of task"
-    if unshrunk:
-        count += f" after shrinking from {unshrunk}"
     text = [f"  the schedule, {len(steps)} steps with {count}:"]
     if left_out > 0:
         text.append(f"    ({left_out} lines before these)")

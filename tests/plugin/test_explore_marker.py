@@ -583,7 +583,7 @@ def line_of(text: str, number: int = 1) -> int:
 
 def test_a_failure_tells_its_schedule(pytester: pytest.Pytester) -> None:
     """Task by task, with the lines of the test's own code, and how to see it again."""
-    result = run(pytester, RACE)
+    result = run(pytester, RACE.replace("schedules=200", "schedules=200, strategy='random'"))
     result.assert_outcomes(failed=1)
     start = line_of("        thread.start()")
     result.stdout.re_match_lines(
@@ -592,7 +592,7 @@ def test_a_failure_tells_its_schedule(pytester: pytest.Pytester) -> None:
             r"E       assert 1 == 2",
             r"E +the schedule, \d+ steps with \d+ switch(es)? of task:",
             rf"E +\d+  MainThread  Thread\.start  +test_it\.py:{start}",
-            r"E +schedule \d+ of 200: failed; see it again:",
+            r"E +schedule \d+ of 200: failed, 4 switches after shrinking from 7; see it again:",
             r'E +pytest "test_it\.py::test_race" --littleloops-replay=LL1-\w+',
         ]
     )

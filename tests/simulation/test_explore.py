@@ -470,3 +470,14 @@ def test_an_exploration_is_what_it_says() -> None:
     """Empty, it claims nothing but that nothing was found."""
     nothing = Exploration()
     assert (nothing.verdict, nothing.schedules, nothing.exhaustive) == ("sampled", 0, False)
+
+
+def test_locks_without_end_end() -> None:
+    """A lock that was just made is taken without a step, but not always."""
+
+    def scenario() -> None:
+        while True:
+            threading.Lock().acquire()
+
+    found = explore(scenario, schedules=2, max_steps=20)
+    assert (found.verdict, found.cut_off) == ("not certified", 2)
