@@ -367,7 +367,7 @@ class Explorer:
             patience=settings.patience,
             began=self._began,
             is_fine=self._is_fine,
-            trace=None if self._is_fine else Trace(chooser if isinstance(chooser, Listener) else None),
+            trace=None if self._is_fine else chooser.trace if isinstance(chooser, Listener) else Trace(),
         )
         world.recorder = recorder
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.

@@ -11,7 +11,7 @@ cheapest representation Python has: a join of two vector clocks is one `|`, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pytest_littleloops.simulation.tasks import CLOCK, Task
@@ -47,57 +47,140 @@ _KINDS = {
 
 
 class _Record:
-    """What has been done to one object so far."""
+    """What has been done to one object so far, as sets of steps. It is replaced, not changed."""
 
-    __slots__ = ("acquirer", "all_before", "change_before", "changer", "is_free_again", "readers")
+    __slots__ = (
+        "acquirer",
+        "all_before",
+        "change_before",
+        "changer",
+        "changing",
+        "is_free_again",
+        "readers",
+        "touching",
+    )
 
-    def __init__(self) -> None:
-        self.changer = -1
-        """The last step that changed it."""
-        self.acquirer = -1
-        """The last step that acquired it."""
-        self.is_free_again = False
-        """Whether the last change was a release."""
-        self.readers: list[int] = []
-        """The steps that have read it since."""
-        self.change_before = 0
-        """What came before the last change, and that itself."""
-        self.all_before = 0
-        """What came before any of these steps, and they themselves."""
+    changer: int
+    """The last step that changed it."""
+    acquirer: int
+    """The last step that acquired it."""
+    is_free_again: bool
+    """Whether the last change was a release."""
+    readers: int
+    """The steps that have read it since."""
+    change_before: int
+    """What came before the last change, and that itself."""
+    all_before: int
+    """What came before any of these steps, and they themselves."""
+    changing: int
+    """All steps that changed it."""
+    touching: int
+    """All steps that did anything to it."""
+
+    def after(self, kind: int, bit: int, before: int) -> _Record:
+        """What has been done once this step, too, has been."""
+        new = _Record()
+        all_before = new.all_before = self.all_before | before
+        new.touching = self.touching | bit
+        if kind == READ:
+            new.changer = self.changer
+            new.acquirer = self.acquirer
+            new.is_free_again = self.is_free_again
+            new.readers = self.readers | bit
+            new.change_before = self.change_before
+            new.changing = self.changing
+        else:
+            new.changer = bit
+            new.acquirer = bit if kind & ACQUIRE else self.acquirer
+            new.is_free_again = bool(kind & RELEASE)
+            new.readers = 0
+            new.change_before = all_before
+            new.changing = self.changing | bit
+        return new
+
+
+_UNTOUCHED = _Record()
+_UNTOUCHED.changer = _UNTOUCHED.acquirer = _UNTOUCHED.readers = _UNTOUCHED.change_before = 0
+_UNTOUCHED.all_before = _UNTOUCHED.changing = _UNTOUCHED.touching = 0
+_UNTOUCHED.is_free_again = False
 
 
 class Listener:
     """Hears of each step before it happens, when all that came before it is settled."""
+
+    trace: Trace
+    """The one to keep."""
+
+    def follows(self, world: World, task: Task) -> None:
+        """The task takes a step that the trace knows already, or so it should be."""
 
     def begins(self, world: World, task: Task, touched: Accesses) -> None:
         """The task takes its next step now, and what it has announced touches this."""
 
 
 class Trace:
-    """The trace of the execution that is under way. Steps are numbered from 0."""
+    """The trace of the execution that is under way. Steps are numbered from 0.
 
-    def __init__(self, listener: Listener | None = None) -> None:
+    It can be rewound, and then is that of another execution that begins alike. A search in depth has most
+    of its steps in common with the execution before: what is known of these is not found out again.
+    """
+
+    def __init__(self) -> None:
         self.tasks: list[int] = []
-        """The task of each step."""
+        """The task of each step, and at the end of those that were announced and never came."""
         self.accesses: list[Accesses] = []
         self.before: list[int] = []
         """The steps before each step, and itself."""
         self.races: list[tuple[int, int]] = []
-        """Pairs of steps that conflict directly, and could be turned around."""
-        self.early: list[int] = []
-        """The steps in which a time ran out although something else could have gone on."""
+        """Pairs of steps that conflict directly, and could be turned around; not those known already."""
         self.timeouts = 0
-        """All steps in which a time ran out."""
-        self._never_done = 0
-        self._listener = listener
+        """The steps in which a time ran out."""
+        self.of_task: dict[int, int] = {}
+        """The steps of each task."""
+        self.count = 0
+        """How many steps have begun."""
+        self.listener: Listener | None = None
+        self._known = 0
+        self._early = 0
+        # Steps in which a time ran out although something else could have gone on.
         self._records: dict[Key, _Record] = {}
         self._past: dict[int, int] = {}
-        """The steps that came before whatever a task does next."""
+        # The steps that came before whatever a task does next.
+        self._undo: list[tuple[int, int, tuple[int, ...], list[tuple[Key, _Record | None]]]] = []
+        # For each step: its task and the past of that, tasks that it started, records that it replaced.
+        self._moments: list[tuple[int, int]] = []
+        self._moments_read = 0
         self._is_open = False
         self._touched: Accesses = {}
         self._started: list[int] = []
         self._enablers: list[int] = []
         self._can_wait = self._is_timed = self._is_bounded = self._is_barrier = False
+
+    def rewind(self, count: int) -> None:
+        """Be the trace of an execution whose first `count` steps are known."""
+        records = self._records
+        for task, past, started, replaced in reversed(self._undo[count:]):
+            self._past[task] = past
+            for one in started:
+                del self._past[one]
+            for key, record in reversed(replaced):
+                if record is None:
+                    del records[key]
+                else:
+                    records[key] = record
+        del self._undo[count:], self.tasks[count:], self.accesses[count:], self.before[count:]
+        common = (1 << count) - 1
+        for task in self.of_task:
+            self.of_task[task] &= common
+        self.timeouts &= common
+        self._early &= common
+        while self._moments and self._moments[-1][0] >= count:
+            self._moments.pop()
+        self.races.clear()
+        self._known = count
+        self.count = self._moments_read = 0
+        self._is_open = False
+        self._started, self._enablers = [], []
 
     # -- while the world runs
 
@@ -105,167 +188,171 @@ class Trace:
         """The task takes the step that it has announced."""
         if self._is_open:
             self.close()
+        listener = self.listener
+        if self.count < self._known:
+            self.count += 1
+            if listener is not None:
+                listener.follows(world, task)
+            return
         touched = announced(task)
-        if self._listener is not None:
-            self._listener.begins(world, task, touched)
+        if listener is not None:
+            listener.begins(world, task, touched)
         self._is_open = True
-        self.tasks.append(task.number)
         self._touched = touched
         self._can_wait = task.wants is not None
-        self._is_timed = self._is_bounded = False
+        self._is_timed = self._is_bounded = self._is_barrier = False
         if task.is_timed_out:
             touched[CLOCK_KEY] = WRITE if task.is_jump else READ
-            self.timeouts |= 1 << len(self.before)
+            self.timeouts |= 1 << self.count
             if task.is_overtaking:
-                self.early.append(len(self.before))
+                self._early |= 1 << self.count
             # Nobody else could go on, and a bound keeps it from ever happening earlier.
             self._is_barrier = task.is_jump and not task.is_overtaking and world.early_timeouts <= 0
         elif task.deadline is not None:
             self._is_timed = True
             self._is_bounded = world.early_timeouts <= 0
+        self.tasks.append(task.number)
+        self.count += 1
 
     def touch(self, key: Key, kind: int) -> None:
         """The current step does this, too."""
-        touched = self._touched
-        touched[key] = touched.get(key, 0) | kind
+        if self._is_open:
+            touched = self._touched
+            touched[key] = touched.get(key, 0) | kind
 
     def only_reads(self, key: Key) -> None:
         """The current step has found that it changes nothing there."""
-        self._touched[key] = READ
+        if self._is_open:
+            self._touched[key] = READ
 
     def starts(self, task: Task) -> None:
         """The current step has started a task."""
-        self._started.append(task.number)
+        if self._is_open:
+            self._started.append(task.number)
 
     def follows(self, step: int) -> None:
         """The current step could not have happened without that one."""
-        self._enablers.append(step)
+        if self._is_open:
+            self._enablers.append(step)
 
     @property
     def length(self) -> int:
-        """How many steps were taken; `tasks` and `before` go on with those that never were."""
-        return len(self.before) - self._never_done
+        """How many steps are over."""
+        return self.count - self._is_open
 
     @property
     def current(self) -> int:
         """The number of the current step."""
-        return len(self.before)
+        return self.count - 1
 
     def moment(self, task: Task) -> int:
         """How many steps came before what a task does now: the same in every execution of this trace."""
-        record = self._records.get(CLOCK_KEY)
-        before = self._past.get(task.number, 0) | (0 if record is None else record.change_before)
-        return before.bit_count()
+        if self.count <= self._known and self._moments_read < len(self._moments):
+            self._moments_read += 1
+            return self._moments[self._moments_read - 1][1]
+        before = self._past.get(task.number, 0) | self._records.get(CLOCK_KEY, _UNTOUCHED).change_before
+        moment = before.bit_count()
+        self._moments.append((self.count - 1, moment))
+        self._moments_read += 1
+        return moment
 
     def close(self) -> None:
         """The current step is over: see what it raced with."""
         if not self._is_open:
             return
         self._is_open = False
-        number = len(self.before)
+        number = self.count - 1
+        bit = 1 << number
         task = self.tasks[number]
         touched = self._touched
         past = self._past.get(task, 0)
-        self.accesses.append(touched)
         rivals, joined = self._rivals(touched, past)
         if self._is_bounded:
             # Its time could have run out early, had that not happened elsewhere too often.
-            rivals += [step for step in self.early if not past >> step & 1 and step not in rivals]
-        before = past | joined | 1 << number
-        if self._is_barrier:
-            before = (2 << number) - 1
-        self.before.append(before)
-        self._past[task] = before
-        for kept in rivals:
-            self.races.append((kept, number))
-        for key, kind in touched.items():
-            self._note(key, kind, number, before)
+            rivals |= self._early & ~past
+        while rivals:
+            rival = rivals & -rivals
+            self.races.append((rival.bit_length() - 1, number))
+            rivals ^= rival
+        before = (bit << 1) - 1 if self._is_barrier else past | joined | bit
+        self._keep(task, touched, before, past)
         for started in self._started:
             self._past[started] = before
         if self._started:
             self._started = []
         if self._enablers:
             self._enablers = []
-        self._is_barrier = False
 
-    def _rivals(self, touched: Accesses, past: int) -> tuple[list[int], int]:
+    def _rivals(self, touched: Accesses, past: int) -> tuple[int, int]:
         """The steps that these accesses are in a race with, and what comes before them."""
         records = self._records
-        rivals: list[int] = []
-        joined = enabled_by = 0
-        can_wait, is_first = self._can_wait, True
+        rivals = joined = enabled_by = 0
+        can_wait, is_timed, is_first = self._can_wait, self._is_timed, True
         for step in self._enablers:
             enabled_by |= self.before[step]
-            if (self._is_timed or not can_wait) and not past >> step & 1:
-                rivals.append(step)
+            if is_timed or not can_wait:
+                rivals |= 1 << step
         for key, kind in touched.items():
             record = records.get(key)
-            if record is None:
-                is_first = False
-                continue
-            if kind == READ:
-                joined |= record.change_before
-                found: Iterable[int] = (record.changer,)
-            else:
-                joined |= record.all_before
-                found = record.readers or (record.changer,)
-            if is_first and can_wait and record.is_free_again and not record.readers:
-                # Never against the release, which it waits for: against who had it before.
-                found = () if kind == READ else (record.acquirer,)
-                enabled_by |= record.change_before
-                if self._is_timed:
-                    found = (*found, record.changer)
-            elif enabled_by and not is_first:
-                # What let this step happen cannot come behind it, whatever else the step does.
-                found = [step for step in found if step >= 0 and not enabled_by >> step & 1]
+            if record is not None:
+                if kind == READ:
+                    joined |= record.change_before
+                    found = record.changer
+                else:
+                    joined |= record.all_before
+                    found = record.readers or record.changer
+                if is_first and can_wait and record.is_free_again and not record.readers:
+                    # Never against the release, which it waits for: against who had it before.
+                    found = 0 if kind == READ else record.acquirer
+                    enabled_by |= record.change_before
+                    if is_timed:
+                        found |= record.changer
+                elif enabled_by and not is_first:
+                    # What let this step happen cannot come behind it, whatever else the step does.
+                    found &= ~enabled_by
+                rivals |= found
             is_first = False
-            for step in found:
-                if step >= 0 and not past >> step & 1 and step not in rivals:
-                    rivals.append(step)
-        if len(rivals) > 1 and not self._is_timed:
+        rivals &= ~past
+        if rivals & (rivals - 1) and not is_timed:
             # A race that another one is in between of is not to be turned around by itself.
-            rivals = [
-                step
-                for step in rivals
-                if not any(self.before[other] >> step & 1 for other in rivals if other != step)
-            ]
+            for step in bits(rivals):
+                rivals &= ~(self.before[step] ^ 1 << step)
         return rivals, joined | enabled_by
 
-    def _note(self, key: Key, kind: int, number: int, before: int) -> None:
-        record = self._records.get(key)
-        if record is None:
-            record = self._records[key] = _Record()
-        record.all_before |= before
-        if kind == READ:
-            record.readers.append(number)
-            return
-        record.changer = number
-        record.change_before = record.all_before
-        if record.readers:
-            record.readers = []
-        if kind & ACQUIRE:
-            record.acquirer = number
-        record.is_free_again = bool(kind & RELEASE)
+    def _keep(self, task: int, touched: Accesses, before: int, past: int) -> None:
+        """Add what is known of a step to what is known."""
+        records = self._records
+        bit = 1 << len(self.before)
+        self.accesses.append(touched)
+        self.before.append(before)
+        self._past[task] = before
+        self.of_task[task] = self.of_task.get(task, 0) | bit
+        replaced = []
+        for key, kind in touched.items():
+            record = records.get(key)
+            replaced.append((key, record))
+            records[key] = (record or _UNTOUCHED).after(kind, bit, before)
+        self._undo.append((task, past, tuple(self._started), replaced))
 
     # -- when it has ended
 
     def end(self, world: World) -> None:
         """The execution is over: what was announced and did not happen may be in a race as well."""
         self.close()
-        number = len(self.before)
+        never_done = []
         for task in world.live:
-            touched = announced(task)
+            touched, past = announced(task), self._past.get(task.number, 0)
             self._can_wait, self._is_timed = task.wants is not None, task.deadline is not None
-            rivals, _ = self._rivals(touched, self._past.get(task.number, 0))
+            rivals, _ = self._rivals(touched, past)
             if self._is_timed and world.early_timeouts <= 0:
-                rivals += [step for step in self.early if step not in rivals]
+                rivals |= self._early
             if rivals:
-                self.tasks.append(task.number)
-                self.accesses.append(touched)
-                self.before.append(self._past.get(task.number, 0) | 1 << number)
-                self.races += [(step, number) for step in rivals]
-                self._never_done += 1
-                number += 1
+                never_done.append((task.number, touched, past, rivals))
+        for number, touched, past, rivals in never_done:
+            step = len(self.before)
+            self.races += [(rival, step) for rival in bits(rivals)]
+            self.tasks.append(number)
+            self._keep(number, touched, past | 1 << step, past)
 
     def after(self, step: int) -> int:
         """The steps that come after one, and itself."""
@@ -273,6 +360,15 @@ class Trace:
         for number in range(step, len(self.before)):
             if self.before[number] & bit:
                 found |= 1 << number
+        return found
+
+    def touching(self, accesses: Accesses) -> int:
+        """The steps that conflict with these accesses."""
+        found = 0
+        for key, kind in accesses.items():
+            record = self._records.get(key)
+            if record is not None:
+                found |= record.changing if kind == READ else record.touching
         return found
 
 

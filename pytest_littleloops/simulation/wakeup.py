@@ -5,7 +5,7 @@ Abdulla, Aronis, Jonsson, Sagonas, "Optimal Dynamic Partial Order Reduction" (PO
 
 from __future__ import annotations
 
-from pytest_littleloops.simulation.trace import CHANGE, READ, Accesses, Key, Trace, bits
+from pytest_littleloops.simulation.trace import Accesses, Trace, bits
 
 
 class Branch:
@@ -26,14 +26,13 @@ class Sequence:
     it does; of the others, all that they depend on and that is not before that point is among these.
     """
 
-    def __init__(self, trace: Trace, index: Index, steps: int, last: int) -> None:
+    def __init__(self, trace: Trace, steps: int, last: int) -> None:
         self._trace = trace
-        self._index = index
         self._steps = steps
         self._last = last
         accesses = trace.accesses[last]
         if accesses:
-            direct = (index.touching(accesses) | index.of_task[trace.tasks[last]]) & steps & ~(1 << last)
+            direct = (trace.touching(accesses) | trace.of_task[trace.tasks[last]]) & steps & ~(1 << last)
             self._before_last = direct | 1 << last
             for step in bits(direct):
                 self._before_last |= trace.before[step]
@@ -42,9 +41,9 @@ class Sequence:
 
     def begins_with(self, task: int, accesses: Accesses) -> bool:
         """Whether a step of this task could come first: a weak initial of the sequence."""
-        mine = self._index.of_task.get(task, 0) & self._steps
+        mine = self._trace.of_task.get(task, 0) & self._steps
         if not mine:
-            return not self._index.touching(accesses) & self._steps
+            return not self._trace.touching(accesses) & self._steps
         first = mine & -mine
         step = first.bit_length() - 1
         before = self._before_last if step == self._last else self._trace.before[step]
@@ -52,7 +51,7 @@ class Sequence:
 
     def drop_first_of(self, task: int) -> None:
         """Go on behind the first step of this task, if it has one in it."""
-        mine = self._index.of_task.get(task, 0) & self._steps
+        mine = self._trace.of_task.get(task, 0) & self._steps
         self._steps &= ~(mine & -mine)
 
     def insert_into(self, branches: list[Branch]) -> bool:
@@ -82,26 +81,3 @@ class Sequence:
             steps.remove(self._last)
             steps.append(self._last)
         return steps
-
-
-class Index:
-    """Where to find the steps of a trace: by task, and by object."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.of_task: dict[int, int] = {}
-        self._changing: dict[Key, int] = {}
-        self._all: dict[Key, int] = {}
-        for number, task in enumerate(trace.tasks):
-            bit = 1 << number
-            self.of_task[task] = self.of_task.get(task, 0) | bit
-            for key, kind in trace.accesses[number].items():
-                self._all[key] = self._all.get(key, 0) | bit
-                if kind & CHANGE:
-                    self._changing[key] = self._changing.get(key, 0) | bit
-
-    def touching(self, accesses: Accesses) -> int:
-        """The steps that conflict with these accesses."""
-        found = 0
-        for key, kind in accesses.items():
-            found |= (self._changing if kind == READ else self._all).get(key, 0)
-        return found

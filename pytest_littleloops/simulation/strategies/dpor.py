@@ -14,26 +14,34 @@ from __future__ import annotations
 
 from pytest_littleloops.simulation.failures import Blocked, Nondeterministic, StepLimit
 from pytest_littleloops.simulation.tasks import Task
-from pytest_littleloops.simulation.trace import Accesses, Key, Listener, Trace, are_independent
-from pytest_littleloops.simulation.wakeup import Branch, Index, Sequence
+from pytest_littleloops.simulation.trace import Accesses, Listener, Trace, are_independent
+from pytest_littleloops.simulation.wakeup import Branch, Sequence
 from pytest_littleloops.simulation.world import World
 
 _SPINS = 500
 """So many steps in a row a task may take before it makes room for the others."""
 
 
+_Said = tuple[int, str, object]
+"""Which task announced which operation on which object."""
+
+
+def _said(task: Task) -> _Said:
+    thing = task.thing
+    return task.number, task.operation, None if thing is task else getattr(thing, "name", None)
+
+
 class _Node:
     """A point on the path of the current schedule: what was chosen there, and what is still to be."""
 
-    __slots__ = ("accesses", "branches", "done", "keys", "sleeping", "task")
+    __slots__ = ("accesses", "branches", "done", "said", "sleeping", "task")
 
     def __init__(self, sleeping: dict[int, Accesses], branches: list[Branch]) -> None:
         self.sleeping = sleeping
         """Tasks of which every continuation from here was seen, and what their next step does."""
         self.branches = branches
         self.task = -1
-        self.keys: frozenset[Key] = frozenset()
-        """What the chosen task had announced to touch."""
+        self.said: _Said = (-1, "", None)
         self.accesses: Accesses = {}
         """What its step did."""
         self.done = 0
@@ -47,6 +55,7 @@ class OptimalReduction:
 
     def __init__(self) -> None:
         self._path: list[_Node] = []
+        self._trace = Trace()
         self._fixed = 0
         """So many nodes of the path are given by the schedule before."""
         self._is_finished = self._is_partial = False
@@ -57,7 +66,8 @@ class OptimalReduction:
         """The next schedule; None after the last one."""
         if self._is_finished:
             return None
-        return _Descent(self._path, self._fixed)
+        self._trace.rewind(max(self._fixed - 1, 0))
+        return _Descent(self._path, self._trace)
 
     def learn(self, world: World) -> None:
         """Turn its races around, and go back to the deepest point that has a branch left."""
@@ -85,19 +95,15 @@ class OptimalReduction:
         self._go_back()
 
     def _turn_races_around(self, trace: Trace) -> None:
-        index = Index(trace)
         taken = len(self._path)
         everything = (1 << taken) - 1
         after: dict[int, int] = {}
         for first, second in trace.races:
-            if second < self._fixed - 1 and second < taken:
-                # It was in the schedule before, too.
-                continue
             if first not in after:
                 after[first] = trace.after(first)
             steps = everything & ~after[first] & ~((1 << first) - 1) | 1 << second
             steps = _without_needless_timeouts(trace, steps, second)
-            sequence = Sequence(trace, index, steps, second)
+            sequence = Sequence(trace, steps, second)
             node = self._path[first]
             if not any(sequence.begins_with(task, accesses) for task, accesses in node.sleeping.items()):
                 sequence.insert_into(node.branches)
@@ -146,26 +152,25 @@ def _without_needless_timeouts(trace: Trace, steps: int, last: int) -> int:
 class _Descent(Listener):
     """Follows the path, then a wakeup sequence, then each task as long as it can go on."""
 
-    def __init__(self, path: list[_Node], fixed: int) -> None:
+    def __init__(self, path: list[_Node], trace: Trace) -> None:
+        self.trace = trace
+        trace.listener = self
         self._path = path
-        self._fixed = fixed
         self._in_a_row = 0
         self._last = -1
         self._pending: list[Branch] = []
 
     def choose(self, world: World, options: list[Task]) -> int:
         """The option that comes next."""
-        trace = world.trace
-        assert trace is not None
-        trace.close()
-        node = self._node(trace)
+        self.trace.close()
+        node = self._node()
         if node.task < 0:
             node.task = self._pick(world, node, options)
         for position, task in enumerate(options):
             if task.number == node.task:
                 return position
         world.fail(
-            Nondeterministic(f"at step {len(trace.before) + 1} task {node.task} cannot go on any more")
+            Nondeterministic(f"at step {self.trace.count + 1} task {node.task} cannot go on any more")
         )
         return 0
 
@@ -181,34 +186,36 @@ class _Descent(Listener):
         current = world.current
         if current in awake and self._in_a_row < _SPINS and not world.is_early(current):
             return current.number
-        return next(
-            (one for one in awake if one is not current and not world.is_early(one)), awake[0]
-        ).number
+        others = (task for task in awake if task is not current and not world.is_early(task))
+        return next(others, awake[0]).number
 
-    def _node(self, trace: Trace) -> _Node:
+    def _node(self) -> _Node:
         """The node of the next step."""
-        path = self._path
-        number = len(trace.before)
-        if number < len(path):
-            return path[number]
+        path, trace = self._path, self.trace
+        if trace.count < len(path):
+            return path[trace.count]
         sleeping: dict[int, Accesses] = {}
         if path and path[-1].sleeping:
-            done = trace.accesses[-1]
+            done, doer = trace.accesses[-1], trace.tasks[-1]
             sleeping = {
                 task: accesses
                 for task, accesses in path[-1].sleeping.items()
-                if task != trace.tasks[-1] and are_independent(accesses, done)
+                if task != doer and are_independent(accesses, done)
             }
         node = _Node(sleeping, self._pending)
         self._pending = []
         path.append(node)
         return node
 
+    def follows(self, world: World, task: Task) -> None:
+        """The task takes a step that it took in the schedule before, too, or so it should be."""
+        if self._path[self.trace.count - 1].said != _said(task):
+            facts = f"step {self.trace.count} was another one a schedule ago"
+            raise world.end_with(Nondeterministic(facts))
+
     def begins(self, world: World, task: Task, touched: Accesses) -> None:
         """The task takes its next step."""
-        trace = world.trace
-        assert trace is not None
-        node = self._node(trace)
+        node = self._node()
         number = task.number
         if node.task < 0:
             # The only one that could go on.
@@ -217,11 +224,6 @@ class _Descent(Listener):
             node.task = number
             self._pending = next((one.branches for one in node.branches if one.task == number), [])
             node.branches = []
-        keys = frozenset(touched)
-        if len(trace.before) < self._fixed - 1 and (node.task != number or node.keys != keys):
-            raise world.end_with(
-                Nondeterministic(f"step {len(trace.before) + 1} was another one a schedule ago")
-            )
-        node.keys = keys
+        node.said = _said(task)
         self._in_a_row = self._in_a_row + 1 if number == self._last else 0
         self._last = number
