@@ -196,6 +196,12 @@ class Explorer:
                 settings = self._settings
                 self._explore(STRATEGIES[settings.strategy](settings))
         finally:
+            try:
+                self._control.restore()
+            except BaseException:
+                # Ctrl-C may come between any two names.
+                self._control.restore()
+                raise
             found.outside = tuple(sorted(self._outside))
             random.setstate(state)
             if is_freezing:
@@ -215,6 +221,7 @@ class Explorer:
             self.found.schedules = 1
             self._report(world)
             return False
+        self._control.restore()
         self._control = Control(self._scenario, self._placement)
         return True
 

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,10 +86,11 @@ def _clocks() -> Iterator[tuple[object, str, object]]:
 
 
 class Control:
-    """The exchange of names during an exploration: looked up now and after imports, made for each world.
+    """The exchange of names during an exploration, and of what modules hold for each world of it.
 
-    Some 50 names are exchanged and given back for each schedule. That takes a dozen microseconds, as all
-    that can be is looked up and made beforehand.
+    Names stay exchanged from the first world on until `restore`; in between they mean what is real, as for
+    any thread that is no task. To set an attribute of a class costs more than it seems to: the interpreter
+    forgets what it knew of that class. To do so for each schedule took some 20 microseconds of it.
     """
 
     def __init__(self, scenario: Callable[[], object], placement: Placement) -> None:
@@ -100,7 +101,7 @@ class Control:
     def _look(self) -> None:
         self._modules = len(sys.modules)
         self._sites = Sites(self._scenario, _REAL)
-        self._names: list[tuple[object, str, object, object]] = []
+        self._names: list[tuple[object, Mapping[str, object], str, object, object]] = []
         self._inside = _Inside()
         everything = (
             *_FUNCTIONS,
@@ -108,14 +109,13 @@ class Control:
             *_clocks(),
             *outside.exchanges(),
             *self._inside.exchanges(),
+            (os, "sched_getaffinity", self._affinity),
         )
         for owner, name, new in everything:
-            if hasattr(owner, name):
-                self._names.append((owner, name, vars(owner).get(name, _MISSING), new))
-        # What hides a name of the builtins.
-        self._names.append((futures_base, "id", vars(futures_base).get("id", _MISSING), self._inside.id_of))
-        if _sched_getaffinity is not None:
-            self._names.append((os, "sched_getaffinity", _sched_getaffinity, self._affinity))
+            # One of them hides a name of the builtins.
+            if hasattr(owner, name) or owner is futures_base:
+                names = vars(owner)
+                self._names.append((owner, names, name, names.get(name, _MISSING), new))
 
     def _affinity(self, pid: int) -> set[int]:
         if membership.own_world() is None:
@@ -126,33 +126,38 @@ class Control:
     def over(self, world: World) -> Iterator[None]:
         """Names mean the primitives of this world until the end of the block."""
         if len(sys.modules) != self._modules:
+            self.restore()
             self._look()
         membership.enter(world)
         try:
             self._inside.begin(world)
-            for owner, name, _, new in self._names:
-                setattr(owner, name, new)
+            for owner, names, name, _, new in self._names:
+                if names.get(name) is not new:
+                    setattr(owner, name, new)
             for put, twin in self._sites.twins():
                 put(twin)
             yield
         finally:
             try:
-                self._restore()
+                self._leave()
             except BaseException:
                 # Ctrl-C may come between any two of them, and each can be done twice.
-                self._restore()
+                self._leave()
                 raise
             finally:
                 membership.leave()
 
-    def _restore(self) -> None:
+    def _leave(self) -> None:
         # As long as threads hash as they did when they were put there.
         threads.forget_unstarted()
         for put, old in self._sites.exchanges:
             put(old)
-        for owner, name, old, _ in self._names:
-            _give(owner, name, old)
         self._inside.end()
+
+    def restore(self) -> None:
+        """Names mean again what they meant before. Can be called twice."""
+        for owner, _, name, old, _ in self._names:
+            _give(owner, name, old)
 
 
 class _Inside:
@@ -181,6 +186,7 @@ class _Inside:
 
     def exchanges(self) -> Iterator[tuple[object, str, object]]:
         """What to put in the place of what."""
+        yield futures_base, "id", self._id
         yield futures_base.Future, "__hash__", lambda future: self._hash(future, "_condition")
         yield threading.Thread, "__hash__", lambda thread: self._hash(thread, "_started", "_cond")
         yield threading, "enumerate", self.enumerate
@@ -208,8 +214,8 @@ class _Inside:
         for *_, apart in self._apart:
             apart.inside = None
 
-    def id_of(self, thing: object) -> int:
-        """The standard library orders futures by this: addresses differ between two executions."""
+    def _id(self, thing: object) -> int:
+        # The standard library orders futures by this: addresses differ between two executions.
         return self._number_of(thing) if membership.own_world() is not None else id(thing)
 
     def _number_of(self, thing: object) -> int:
@@ -225,7 +231,7 @@ class _Inside:
         if known is not None:
             return known
         # One from before may be in a set from before.
-        is_new = _is_of_a_world(thing, *names)
+        is_new = membership.current_world() is not None and _is_of_a_world(thing, *names)
         return self._number_of(thing) if is_new else object.__hash__(thing)
 
     def enumerate(self) -> list[threading.Thread]:

@@ -352,12 +352,12 @@ class SimpleQueue:
 
     def empty(self) -> bool:
         """Whether there is none: a step."""
-        self._step("look at")
+        self._step("look into")
         return not self._items
 
     def qsize(self) -> int:
         """How many there are: a step."""
-        self._step("look at")
+        self._step("look into")
         return len(self._items)
 
     def keys(self, operation: str, is_timed_out: bool) -> tuple[tuple[Key, int], ...]:

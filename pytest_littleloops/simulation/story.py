@@ -35,7 +35,7 @@ class Step:
     """Which part of the schedule begins with it, if one does."""
 
 
-_UNTOLD = frozenset({"release", "released", "have put into", "have got from", "end"})
+_UNTOLD = frozenset({"release", "released", "have put into", "have got from", "started", "end"})
 """That it was acquired, or started, says enough."""
 
 

@@ -205,11 +205,13 @@ def start_new_thread(
         finally:
             _let_sentinel_go()
 
-    ident = _start(world, function, run).carrier.ident
+    task = _start(world, function, run)
     thread = getattr(function, "__self__", None)
     if isinstance(thread, threading.Thread):
         # Now, and not when it runs: it may be joined before that.
-        thread._tstate_lock = Sentinel.of_thread(world, ident)  # type: ignore[attr-defined]
+        thread._tstate_lock = Sentinel.of_thread(world, task.carrier.ident)  # type: ignore[attr-defined]
+    ident = task.carrier.ident
+    _stop_behind(world, task)
     return ident
 
 
@@ -229,7 +231,9 @@ def start_joinable_thread(
         finally:
             started._set_done()
 
-    started.ident = _start(world, function, run, is_daemon=daemon).carrier.ident
+    task = _start(world, function, run, is_daemon=daemon)
+    started.ident = task.carrier.ident
+    _stop_behind(world, task)
     return started
 
 
@@ -249,6 +253,12 @@ def _start(
         thread._started = Started()  # type: ignore[attr-defined]
         thread._ident = task.carrier.ident  # type: ignore[attr-defined]
     return task
+
+
+def _stop_behind(world: World, task: Task) -> None:
+    # What the starter does next may come too late for the thread.
+    if world.is_fine:
+        world.point("started", task)
 
 
 def forget_unstarted() -> None:

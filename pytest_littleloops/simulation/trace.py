@@ -43,66 +43,25 @@ _KINDS = {
     "join": READ,
     "read": READ,
 }
-"""Of operations that do one thing to one object; what is missing here changes its object."""
+"""Of the operations of locks and cells that do one thing to one object, and are most of all."""
 
 
-class _Record:
-    """What has been done to one object so far, as sets of steps. It is replaced, not changed."""
+_Record = tuple[int, int, bool, int, int, int, int, int]
+"""What has been done to one object so far, all but the third as sets of steps:
 
-    __slots__ = (
-        "acquirer",
-        "all_before",
-        "change_before",
-        "changer",
-        "changing",
-        "is_free_again",
-        "readers",
-        "touching",
-    )
+* the last step that changed it,
+* the last step that acquired it,
+* whether the last change was a release,
+* the steps that have read it since,
+* what came before the last change, and that itself,
+* what came before any of its steps, and they themselves,
+* all steps that changed it,
+* all steps that did anything to it.
 
-    changer: int
-    """The last step that changed it."""
-    acquirer: int
-    """The last step that acquired it."""
-    is_free_again: bool
-    """Whether the last change was a release."""
-    readers: int
-    """The steps that have read it since."""
-    change_before: int
-    """What came before the last change, and that itself."""
-    all_before: int
-    """What came before any of these steps, and they themselves."""
-    changing: int
-    """All steps that changed it."""
-    touching: int
-    """All steps that did anything to it."""
+A plain tuple, as one is made for each access, and unpacked for most: half the time of an object with slots.
+"""
 
-    def after(self, kind: int, bit: int, before: int) -> _Record:
-        """What has been done once this step, too, has been."""
-        new = _Record()
-        all_before = new.all_before = self.all_before | before
-        new.touching = self.touching | bit
-        if kind == READ:
-            new.changer = self.changer
-            new.acquirer = self.acquirer
-            new.is_free_again = self.is_free_again
-            new.readers = self.readers | bit
-            new.change_before = self.change_before
-            new.changing = self.changing
-        else:
-            new.changer = bit
-            new.acquirer = bit if kind & ACQUIRE else self.acquirer
-            new.is_free_again = bool(kind & RELEASE)
-            new.readers = 0
-            new.change_before = all_before
-            new.changing = self.changing | bit
-        return new
-
-
-_UNTOUCHED = _Record()
-_UNTOUCHED.changer = _UNTOUCHED.acquirer = _UNTOUCHED.readers = _UNTOUCHED.change_before = 0
-_UNTOUCHED.all_before = _UNTOUCHED.changing = _UNTOUCHED.touching = 0
-_UNTOUCHED.is_free_again = False
+_UNTOUCHED: _Record = (0, 0, False, 0, 0, 0, 0, 0)
 
 
 class Listener:
@@ -140,7 +99,8 @@ class Trace:
         self.count = 0
         """How many steps have begun."""
         self.listener: Listener | None = None
-        self._known = 0
+        self.known = 0
+        """How many of the steps are known from the execution before."""
         self._early = 0
         # Steps in which a time ran out although something else could have gone on.
         self._records: dict[Key, _Record] = {}
@@ -177,9 +137,9 @@ class Trace:
         while self._moments and self._moments[-1][0] >= count:
             self._moments.pop()
         self.races.clear()
-        self._known = count
+        self.known = count
         self.count = self._moments_read = 0
-        self._is_open = False
+        self._is_open = self._is_timed = self._is_bounded = self._is_barrier = False
         self._started, self._enablers = [], []
 
     # -- while the world runs
@@ -189,30 +149,32 @@ class Trace:
         if self._is_open:
             self.close()
         listener = self.listener
-        if self.count < self._known:
+        if self.count < self.known:
             self.count += 1
             if listener is not None:
                 listener.follows(world, task)
             return
-        touched = announced(task)
+        self._touched = touched = announced(task)
         if listener is not None:
             listener.begins(world, task, touched)
         self._is_open = True
-        self._touched = touched
         self._can_wait = task.wants is not None
-        self._is_timed = self._is_bounded = self._is_barrier = False
-        if task.is_timed_out:
-            touched[CLOCK_KEY] = WRITE if task.is_jump else READ
-            self.timeouts |= 1 << self.count
-            if task.is_overtaking:
-                self._early |= 1 << self.count
-            # Nobody else could go on, and a bound keeps it from ever happening earlier.
-            self._is_barrier = task.is_jump and not task.is_overtaking and world.early_timeouts <= 0
-        elif task.deadline is not None:
-            self._is_timed = True
-            self._is_bounded = world.early_timeouts <= 0
+        if task.deadline is not None:
+            self._begin_timed(world, task)
         self.tasks.append(task.number)
         self.count += 1
+
+    def _begin_timed(self, world: World, task: Task) -> None:
+        if not task.is_timed_out:
+            self._is_timed = True
+            self._is_bounded = world.early_timeouts <= 0
+            return
+        self._touched[CLOCK_KEY] = WRITE if task.is_jump else READ
+        self.timeouts |= 1 << self.count
+        if task.is_overtaking:
+            self._early |= 1 << self.count
+        # Nobody else could go on, and a bound keeps it from ever happening earlier.
+        self._is_barrier = task.is_jump and not task.is_overtaking and world.early_timeouts <= 0
 
     def touch(self, key: Key, kind: int) -> None:
         """The current step does this, too."""
@@ -247,10 +209,10 @@ class Trace:
 
     def moment(self, task: Task) -> int:
         """How many steps came before what a task does now: the same in every execution of this trace."""
-        if self.count <= self._known and self._moments_read < len(self._moments):
+        if self.count <= self.known and self._moments_read < len(self._moments):
             self._moments_read += 1
             return self._moments[self._moments_read - 1][1]
-        before = self._past.get(task.number, 0) | self._records.get(CLOCK_KEY, _UNTOUCHED).change_before
+        before = self._past.get(task.number, 0) | self._records.get(CLOCK_KEY, _UNTOUCHED)[4]
         moment = before.bit_count()
         self._moments.append((self.count - 1, moment))
         self._moments_read += 1
@@ -275,10 +237,11 @@ class Trace:
             self.races.append((rival.bit_length() - 1, number))
             rivals ^= rival
         before = (bit << 1) - 1 if self._is_barrier else past | joined | bit
+        self._is_timed = self._is_bounded = self._is_barrier = False
         self._keep(task, touched, before, past)
-        for started in self._started:
-            self._past[started] = before
         if self._started:
+            for started in self._started:
+                self._past[started] = before
             self._started = []
         if self._enablers:
             self._enablers = []
@@ -295,18 +258,19 @@ class Trace:
         for key, kind in touched.items():
             record = records.get(key)
             if record is not None:
+                changer, acquirer, is_free_again, readers, change_before, all_before, _, _ = record
                 if kind == READ:
-                    joined |= record.change_before
-                    found = record.changer
+                    joined |= change_before
+                    found = changer
                 else:
-                    joined |= record.all_before
-                    found = record.readers or record.changer
-                if is_first and can_wait and record.is_free_again and not record.readers:
+                    joined |= all_before
+                    found = readers or changer
+                if is_first and can_wait and is_free_again and not readers:
                     # Never against the release, which it waits for: against who had it before.
-                    found = 0 if kind == READ else record.acquirer
-                    enabled_by |= record.change_before
+                    found = 0 if kind == READ else acquirer
+                    enabled_by |= change_before
                     if is_timed:
-                        found |= record.changer
+                        found |= changer
                 elif enabled_by and not is_first:
                     # What let this step happen cannot come behind it, whatever else the step does.
                     found &= ~enabled_by
@@ -326,13 +290,35 @@ class Trace:
         self.accesses.append(touched)
         self.before.append(before)
         self._past[task] = before
-        self.of_task[task] = self.of_task.get(task, 0) | bit
         replaced = []
         for key, kind in touched.items():
             record = records.get(key)
             replaced.append((key, record))
-            records[key] = (record or _UNTOUCHED).after(kind, bit, before)
-        self._undo.append((task, past, tuple(self._started), replaced))
+            changer, acquirer, is_free_again, readers, change_before, all_before, changing, touching = (
+                record or _UNTOUCHED
+            )
+            all_before |= before
+            if kind == READ:
+                readers |= bit
+            else:
+                changer, is_free_again, readers = bit, kind & RELEASE != 0, 0
+                change_before, changing = all_before, changing | bit
+                if kind & ACQUIRE:
+                    acquirer = bit
+            records[key] = (
+                changer,
+                acquirer,
+                is_free_again,
+                readers,
+                change_before,
+                all_before,
+                changing,
+                touching | bit,
+            )
+        if self.listener is not None:
+            # Only a search ever asks for these, or rewinds.
+            self.of_task[task] = self.of_task.get(task, 0) | bit
+            self._undo.append((task, past, tuple(self._started), replaced))
 
     # -- when it has ended
 
@@ -368,7 +354,7 @@ class Trace:
         for key, kind in accesses.items():
             record = self._records.get(key)
             if record is not None:
-                found |= record.changing if kind == READ else record.touching
+                found |= record[6] if kind == READ else record[7]
         return found
 
 
@@ -377,21 +363,22 @@ def announced(task: Task) -> Accesses:
 
     First of all to the object that it waits for, if it does.
     """
-    touched: Accesses = {}
     operation, thing = task.operation, task.thing
-    if thing is CLOCK:
-        touched[CLOCK_KEY] = READ
-    elif thing is not task:
-        keys = getattr(thing, "keys", None)
-        if keys is not None:
-            for key, kind in keys(operation, task.is_timed_out):
-                touched[key] = kind
-        elif task.is_timed_out:
-            touched[getattr(thing, "name", OUTSIDE_KEY)] = READ
-        elif operation == "try to acquire":
-            touched[thing.name] = READ if thing.held else ACQUIRE  # type: ignore[attr-defined]
-        else:
-            touched[getattr(thing, "name", OUTSIDE_KEY)] = _KINDS.get(operation, WRITE)
+    kind = _KINDS.get(operation)
+    if kind is not None and not task.is_timed_out:
+        touched: Accesses = {thing.name: kind}  # type: ignore[attr-defined]
+    elif thing is CLOCK:
+        touched = {CLOCK_KEY: READ}
+    elif thing is task:
+        touched = {}
+    elif hasattr(thing, "keys"):
+        touched = dict(thing.keys(operation, task.is_timed_out))
+    elif task.is_timed_out:
+        touched = {getattr(thing, "name", OUTSIDE_KEY): READ}
+    elif operation == "try to acquire":
+        touched = {thing.name: READ if thing.held else ACQUIRE}  # type: ignore[attr-defined]
+    else:
+        touched = {getattr(thing, "name", OUTSIDE_KEY): WRITE}
     if task.is_daemon:
         touched[END_KEY] = READ
     return touched

@@ -472,6 +472,24 @@ def test_an_exploration_is_what_it_says() -> None:
     assert (nothing.verdict, nothing.schedules, nothing.exhaustive) == ("sampled", 0, False)
 
 
+def test_a_thread_that_is_started_too_early_is_found() -> None:
+    """It looks for what its starter sets behind `start`."""
+
+    class Service:
+        def __init__(self, is_sound: bool) -> None:
+            self.thread = threading.Thread(target=self.run)
+            if is_sound:
+                self.name = "service"
+            self.thread.start()
+            self.name = "service"
+
+        def run(self) -> None:
+            assert self.name
+
+    assert isinstance(explore(lambda: Service(False)).failure, AttributeError)
+    assert explore(lambda: Service(True)).verdict == "proved"
+
+
 def test_locks_without_end_end() -> None:
     """A lock that was just made is taken without a step, but not always."""
 

@@ -162,16 +162,19 @@ class _Descent(Listener):
 
     def choose(self, world: World, options: list[Task]) -> int:
         """The option that comes next."""
-        self.trace.close()
-        node = self._node()
-        if node.task < 0:
-            node.task = self._pick(world, node, options)
+        trace = self.trace
+        if trace.count < trace.known:
+            number = self._path[trace.count].task
+        else:
+            trace.close()
+            node = self._node()
+            if node.task < 0:
+                node.task = self._pick(world, node, options)
+            number = node.task
         for position, task in enumerate(options):
-            if task.number == node.task:
+            if task.number == number:
                 return position
-        world.fail(
-            Nondeterministic(f"at step {self.trace.count + 1} task {node.task} cannot go on any more")
-        )
+        world.fail(Nondeterministic(f"at step {trace.count + 1} task {number} cannot go on any more"))
         return 0
 
     def _pick(self, world: World, node: _Node, options: list[Task]) -> int:
