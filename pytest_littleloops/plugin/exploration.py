@@ -272,10 +272,10 @@ class _Exploring:
         if found.token is None:
             notes.append(f"  {number}: {found.verdict}")
         else:
-            is_smaller = found.unshrunk > found.switches
-            small = (
-                f", {found.switches} switches after shrinking from {found.unshrunk}" if is_smaller else ""
-            )
+            small = ""
+            if found.unshrunk > found.switches:
+                count = f"{found.switches} switch{'es' * (found.switches != 1)}"
+                small = f", {count} after shrinking from {found.unshrunk}"
             notes.append(f"  {number}: {found.verdict}{small}; see it again:")
             notes.append(f"    pytest {_argument_for(self._item)} --littleloops-replay={found.token}")
         for note in notes:

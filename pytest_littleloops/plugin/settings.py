@@ -16,7 +16,7 @@ _PATIENCE = 10.0
 
 EXPLORE = {
     "schedules": "So many schedules an explored test runs under at most (default: 1000).",
-    "strategy": "How schedules are chosen: auto, pct, pos, random or dfs (default: auto).",
+    "strategy": "How schedules are chosen: auto, dpor, pct, pos, random or dfs (default: auto).",
     "seed": "The seed of what is chosen by chance (default: 0).",
     "preemptions": "With dfs: so many preemptions at most (default: any number).",
     "early_timeouts": "So many timed waits of a schedule end early at most (default: 2).",

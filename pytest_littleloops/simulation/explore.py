@@ -1,6 +1,6 @@
 """`explore`: run a scenario under many schedules, and say what that is worth.
 
-What is said is no more than what was done: *failed*, *proved* (depth first, to the end, under the
+What is said is no more than what was done: *failed*, *proved* (a search has come to its end, under the
 assumptions that are listed), *sampled* (so many schedules), or *not certified*.
 """
 

@@ -62,6 +62,8 @@ class Exploration:
     """Whether this was one schedule, that of a token."""
     traces: int = 0
     """How many Mazurkiewicz traces a search has seen: classes of schedules that differ in nothing."""
+    threads: int = 0
+    """How many threads one schedule started at most."""
     seen: float = 0.0
     """The share of all schedules that a search saw, estimated if it did not finish; 0 if there was none."""
     outside: tuple[str, ...] = ()
@@ -88,14 +90,17 @@ class Exploration:
         if self.is_replay and self.failure is None:
             return "replayed, cut off at max_steps" if self.cut_off else "replayed, does not fail any more"
         text = f"{self.verdict}, {self.schedules:,} schedule{'s' * (self.schedules != 1)}"
-        if self.exhaustive and self.traces:
-            text += f", all {self.traces:,} traces" if self.traces > 1 else ", 1 trace"
-        if self.bounds:
-            text += f", with {' and '.join(self.bounds)}"
         if self.blocked > self.cut_off:
             text += f", {self.blocked - self.cut_off:,} of them blocked"
         if self.cut_off:
             text += f", {self.cut_off:,} of them cut off at max_steps"
+        if self.exhaustive and self.traces:
+            text += f", all {self.traces:,} traces" if self.traces > 1 else ", 1 trace"
+        if self.traces == 1 and self.threads > 1:
+            # A race of plain data would not make it another one.
+            text += ", as its threads share no lock, queue or Cell"
+        if self.bounds:
+            text += f", with {' and '.join(self.bounds)}"
         if 0 < self.seen < 1:
             text += f", an estimated {_percent(self.seen)} of all"
         if self.outside:
@@ -244,9 +249,10 @@ class Explorer:
                 self._failed(world)
                 return
         found.seen, found.traces = strategy.seen, strategy.traces
-        found.exhaustive = found.seen == 1
         if found.cut_off:
             return
+        # What is outside of control conflicts with what nobody knows.
+        found.exhaustive = found.seen == 1 and not self._outside
         found.verdict = "proved" if found.exhaustive else "sampled"
         if found.exhaustive:
             found.bounds = tuple(self._bounds())
@@ -260,7 +266,7 @@ class Explorer:
 
     def _bounds(self) -> Iterator[str]:
         preemptions = self._settings.preemptions
-        if preemptions is not None:
+        if preemptions is not None and self._settings.strategy == "dfs":
             yield f"at most {preemptions} preemption{'s' * (preemptions != 1)}"
         if self._is_bounded:
             count = self._early_timeouts
@@ -277,7 +283,7 @@ class Explorer:
             return True
         self._early_timeouts, self._seed = self._settings.early_timeouts, self._settings.seed
         self._max_steps = self._settings.max_steps
-        self.found.schedules = 0
+        self.found.schedules = self.found.blocked = self.found.cut_off = 0
         self.found.failure = self.found.token = None
         self.found.steps = ()
         self.found.verdict = "not certified"
@@ -330,6 +336,8 @@ class Explorer:
             return None
         if identity(again.failure) != identity(world.failure):
             instead = "it passed" if again.failure is None else repr(again.failure)
+            if isinstance(again.failure, Nondeterministic):
+                instead = again.failure.facts
             self.found.failure = Nondeterministic(
                 f"a replay took another path: {instead}, where it was {world.failure!r}"
             )
@@ -393,6 +401,7 @@ class Explorer:
         self._end_children()
         self._outside |= world.outside
         self._is_bounded = self._is_bounded or world.is_bounded
+        self.found.threads = max(self.found.threads, world.threads)
         gc.collect(2 if number % 100 == 0 else 0)
         if len(sys.modules) != len(self._modules):
             heal(self._modules)

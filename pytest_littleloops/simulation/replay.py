@@ -34,11 +34,15 @@ class Replay:
 
     def divergence(self, what: str) -> Nondeterministic:
         """What to say when the replay left the path."""
-        return Nondeterministic(f"at choice {self._position + 1} of {len(self._choices)} the replay {what}")
+        place = "behind" if self.is_used_up else f"at choice {self._position + 1} of"
+        return Nondeterministic(f"{place} {len(self._choices)} choices the replay {what}")
 
     def choose(self, world: World, options: list[Task]) -> int:
         """The choice that was taken here."""
-        if self.is_used_up or self._choices[self._position] >= len(options):
+        if self.is_used_up:
+            world.fail(self.divergence("goes on, where the schedule had ended"))
+            return 0
+        if self._choices[self._position] >= len(options):
             world.fail(
                 self.divergence(f"had {len(options)} options, where the schedule had another number")
             )

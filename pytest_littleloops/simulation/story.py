@@ -33,10 +33,20 @@ class Step:
     place: str
     part: str = ""
     """Which part of the schedule begins with it, if one does."""
+    is_aside: bool = False
+    """Whether it is told only if another task came before it."""
 
 
-_UNTOLD = frozenset({"release", "released", "have put into", "have got from", "started", "end"})
-"""That it was acquired, or started, says enough."""
+_UNTOLD = frozenset({"release", "end"})
+"""That it was acquired, or has begun, says enough."""
+
+_BEHIND = {
+    "released": "the release of",
+    "have put into": "a put into",
+    "have got from": "a get from",
+    "started": "the start of a thread",
+}
+"""Where a task goes on is told only if it had lost its turn there."""
 
 
 class Story:
@@ -75,11 +85,14 @@ class Story:
         called, place = in_user_code(frame)
         if place and not called:
             called = task.said(self.place_of(task.thing))
-        if task.operation in _UNTOLD:
+        behind = _BEHIND.get(task.operation)
+        if behind is not None:
+            called = f"goes on behind {task.said(self.place_of(task.thing), behind)}"
+        elif task.operation in _UNTOLD:
             called = ""
         if task.is_timed_out and called and task.thing != CLOCK:
             called += ", whose time ran out"
-        self.steps.append(Step(task.name, called, place, self._part))
+        self.steps.append(Step(task.name, called, place, self._part, behind is not None))
         self._part = ""
 
     def choice(self, chosen: Task, count: int) -> None:
@@ -126,7 +139,8 @@ def _lines(steps: Sequence[Step]) -> Iterator[_Row | str]:
     for number, step in enumerate(steps, 1):
         part = step.part or part
         call = step.task, step.what, step.place
-        if step.what and (part or call != previous):
+        is_aside = step.is_aside and step.task == steps[number - 2].task
+        if step.what and not is_aside and (part or call != previous):
             if part:
                 yield f"({part})"
             yield str(number), *call

@@ -67,9 +67,10 @@ class Task:
         self.reads = 0
         self.kills = 0
 
-    def said(self, place: str = "") -> str:
-        """The operation and its object, which was made at `place`."""
+    def said(self, place: str = "", operation: str = "") -> str:
+        """The operation and its object, which was made at `place`; in other words if some are given."""
+        operation = operation or self.operation
         if isinstance(self.thing, str | Task):
-            return self.operation
+            return operation
         made = f" from {place}" if place else ""
-        return f"{self.operation} {self.thing!r}{made}"
+        return f"{operation} {self.thing!r}{made}"

@@ -89,6 +89,8 @@ class World:
         """What the clock of the day adds to `clock`, in seconds."""
         self.steps = 0
         self.switches = 0
+        self.threads = 0
+        """How many threads it has started, once it is over."""
         self.early = 0
         """How many timed waits have ended although something else could have gone on."""
         self.choices: list[int] = []
@@ -156,6 +158,7 @@ class World:
             self._unwind(self.current if is_stuck else None)
             self.is_over = True
             self.current = None
+            self.threads = len(self.tasks) - 1
             # Objects of this world live on as long as somebody holds them; its tasks have no more to say.
             self.tasks.clear()
             self.live.clear()

@@ -338,7 +338,12 @@ def test_lost(ledger):
     result = run_pool(pytester, test)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*_ test_lost _*", LOST_LINE, "*BUG-229  in_progress*"])
-    result.stdout.fnmatch_lines(["  schedule 1 of 20: failed; see it again:", "    pytest *::test_lost*"])
+    result.stdout.fnmatch_lines(
+        [
+            "  schedule 1 of 20: failed, 2 switches after shrinking from *; see it again:",
+            "    pytest *::test_lost*",
+        ]
+    )
     result.stdout.fnmatch_lines([f"FAILED *::test_lost - {LOST_LINE}"])
     result.stdout.no_fnmatch_line("*PromiseBroken*")
 

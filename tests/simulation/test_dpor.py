@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -270,3 +271,49 @@ def test_random_numbers_and_times_are_those_of_the_schedule_before(strategy: str
     found = explore(scenario, strategy=strategy, schedules=200)
     found.raise_for_failure()
     assert found.verdict == "proved"
+
+
+def test_what_only_the_first_run_used_outside_is_not_proved() -> None:
+    """The search did not meet it, and knows nothing of what it left there."""
+    seen: list[int] = []
+
+    def scenario() -> None:
+        if not seen:
+            seen.append(1)
+            select.select([], [], [], 0)
+
+    found = explore(scenario, strategy="dpor")
+    assert (found.verdict, found.exhaustive) == ("sampled", False)
+
+
+def test_a_bound_that_the_search_does_not_have_is_not_told() -> None:
+    """Preemptions are counted by dfs alone."""
+    found = explore(lambda: yardsticks.one_lock(2), strategy="dpor", preemptions=0)
+    assert found.summary() == "proved, 2 schedules, all 2 traces"
+
+
+def test_threads_that_share_nothing_that_is_seen() -> None:
+    """One trace may mean that there is nothing to reorder, or that it is not seen: the line says so."""
+
+    def scenario(count: int) -> None:
+        total = 0
+
+        def increment() -> None:
+            nonlocal total
+            total += 1
+
+        in_threads(*[increment] * count)
+
+    said = "proved, 1 schedule, 1 trace"
+    assert explore(lambda: scenario(1), strategy="dpor").summary() == said
+    found = explore(lambda: scenario(2), strategy="dpor")
+    assert found.summary() == f"{said}, as its threads share no lock, queue or Cell"
+    assert found.threads == 2
+
+
+def test_half_of_the_schedules_of_auto_are_the_searchs() -> None:
+    """What has no more traces than that is proved, and more samples follow."""
+    found = explore(lambda: yardsticks.readers(6), schedules=1_000)
+    assert (found.summary(), found.verdict) == ("proved, 328 schedules, all 64 traces", "proved")
+    assert explore(lambda: yardsticks.readers(6), schedules=129).verdict == "proved"
+    assert explore(lambda: yardsticks.readers(6), schedules=126).verdict == "sampled"

@@ -16,8 +16,10 @@ import pytest
 
 from pytest_littleloops.simulation.cell import Cell
 from pytest_littleloops.simulation.explore import Exploration, explore
+from pytest_littleloops.simulation.explorer import Explorer
 from pytest_littleloops.simulation.failures import Deadlock, Nondeterministic, NoProgress
 from pytest_littleloops.simulation.schedule import Schedule
+from pytest_littleloops.simulation.settings import Settings
 from tests.simulation.scenarios import in_threads
 
 STRATEGIES = ("auto", "dpor", "pct", "pos", "random", "dfs")
@@ -289,7 +291,7 @@ def test_a_token_of_another_standard_library_is_nondeterministic(monkeypatch: py
     monkeypatch.setattr(threading.Event, "set", set_as_elsewhere)
     again = explore(scenario, replay=found.token)
     assert again.verdict == "not certified"
-    assert str(again.failure).startswith("LL501 nondeterministic: at choice ")
+    assert str(again.failure).startswith("LL501 nondeterministic: behind ")
 
 
 def test_a_token_of_mended_code_passes_as_sampled() -> None:
@@ -499,3 +501,18 @@ def test_locks_without_end_end() -> None:
 
     found = explore(scenario, schedules=2, max_steps=20)
     assert (found.verdict, found.cut_off) == ("not certified", 2)
+
+
+def test_a_token_that_was_cut_off_is_forgotten() -> None:
+    """What is explored after it is counted anew."""
+
+    def scenario(rounds: int, fails: bool) -> None:
+        lock = threading.Lock()
+        for _ in range(rounds):
+            with lock:
+                pass
+        assert not fails
+
+    token = explore(lambda: scenario(10, True), max_steps=60).token
+    found = Explorer(lambda: scenario(30, False), Settings()).run(token)
+    assert (found.verdict, found.cut_off, found.blocked) == ("proved", 0, 0)

@@ -182,3 +182,27 @@ def test_releases_are_left_out() -> None:
 
     whats = [step.what for step in failed(explore(scenario, schedules=1)).steps]
     assert [what.partition(" from")[0] for what in whats if "lock" in what] == ["acquire the lock"]
+
+
+def test_where_a_turn_was_lost_behind_a_release_is_told() -> None:
+    """The task goes on there when another one has had its turn; elsewhere releases are left out."""
+
+    def scenario() -> None:
+        lock, seen = threading.Lock(), {"count": 0}
+
+        def add() -> None:
+            with lock:
+                before = seen["count"]
+            seen["count"] = before + 1
+
+        adder = threading.Thread(target=add, name="adder")
+        adder.start()
+        add()
+        adder.join()
+        assert seen["count"] == 2
+
+    found = failed(explore(scenario, strategy="random"))
+    line = scenario.__code__.co_firstlineno + 4
+    (told,) = [step for step in found.story().splitlines() if "goes on" in step]
+    what = f"goes on behind the release of the lock from test_story.py:{line - 3}"
+    assert told.split()[1:] == ["MainThread", *what.split(), f"test_story.py:{line}"]

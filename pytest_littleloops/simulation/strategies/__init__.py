@@ -50,7 +50,7 @@ class Strategy(Protocol):
 Maker = Callable[["Settings"], Strategy]
 
 STRATEGIES: dict[str, Maker] = {
-    "auto": lambda settings: Auto(settings.seed, settings.schedules),
+    "auto": lambda settings: Auto(settings.seed),
     "dpor": lambda settings: OptimalReduction(),
     "pct": lambda settings: ProbabilisticConcurrencyTesting(settings.seed),
     "pos": lambda settings: PartialOrderSampling(settings.seed),

@@ -1,9 +1,8 @@
-"""The default: samples and a proof, mixed from the start.
+"""The default: samples and a proof in turn, from the first schedule on.
 
-An early budget is not spent in one corner, and what can be proved within it is. Half of the first schedules
-are samples; then the proof gets most of them if it looks as if it will finish, and few if not. After a
-proof some more are sampled, since these stop behind releases, too: data that no lock and no `Cell` guards
-is seen only there.
+An early budget is not spent in one corner, and whatever has no more than half as many traces as schedules
+are allowed is proved. After a proof some more are sampled, since samples stop behind releases, too: data
+that no lock and no `Cell` guards is seen only there.
 """
 
 from __future__ import annotations
@@ -14,21 +13,17 @@ from pytest_littleloops.simulation.strategies.pos import PartialOrderSampling
 from pytest_littleloops.simulation.strategies.random_walk import RandomWalk
 from pytest_littleloops.simulation.world import Chooser, World
 
-_UNDECIDED = 100
-"""So many schedules are shared equally."""
-
-_AFTERWARDS = 50
+_AFTERWARDS = 200
 """So many are sampled after a proof."""
 
 
 class Auto:
     """PCT, POS, PCT, a random walk, and again; in between optimal dynamic partial order reduction."""
 
-    def __init__(self, seed: int, schedules: int) -> None:
+    def __init__(self, seed: int) -> None:
         pct = ProbabilisticConcurrencyTesting(seed)
         self._samplers = (pct, PartialOrderSampling(seed), pct, RandomWalk(seed))
         self._proof = OptimalReduction()
-        self._schedules = schedules
         self._sampled = 0
         self._left = _AFTERWARDS
         self._proves = False
@@ -50,7 +45,7 @@ class Auto:
 
     def chooser(self, number: int) -> Chooser | None:
         """That of the proof or of the sampler whose turn it is; None some time after a proof."""
-        self._proves = self._is_turn_of_proof(number)
+        self._proves = number % 2 == 1
         if self._proves:
             chooser = self._proof.chooser(number)
             if chooser is not None:
@@ -62,14 +57,6 @@ class Auto:
                 return None
         self._sampled += 1
         return self._samplers[self._sampled % len(self._samplers)].chooser(self._sampled)
-
-    def _is_turn_of_proof(self, number: int) -> bool:
-        if number < _UNDECIDED:
-            return number % 2 == 1
-        proof = self._proof
-        expected = (proof.traces + 1) / max(proof.seen, 1e-9)
-        will_finish = expected - proof.traces < self._schedules - number
-        return (number % 8 != 0) if will_finish else (number % 8 == 0)
 
     def learn(self, world: World) -> None:
         """Tell the one whose turn it was, and PCT."""
