@@ -20,10 +20,10 @@ from pytest_littleloops.simulation.replay import Plainest
 from pytest_littleloops.simulation.tasks import Task
 from pytest_littleloops.simulation.world import World
 
-_EXECUTIONS = 400
+_EXECUTIONS = 200
 """At most so many schedules are tried,"""
 
-_STEPS = 400_000
+_STEPS = 200_000
 """and so many steps taken: not an amount of time, so that the same failure is told alike everywhere."""
 
 _FINE = frozenset({"released", "have put into", "have got from", "started"})

@@ -64,6 +64,10 @@ A plain tuple, as one is made for each access, and unpacked for most: half the t
 _UNTOUCHED: _Record = (0, 0, False, 0, 0, 0, 0, 0)
 
 
+_DEPENDING = frozenset({"try to acquire", "compare and exchange", "look for an item of"})
+"""Operations that do one thing or another, as the object happens to be."""
+
+
 class Listener:
     """Hears of each step before it happens, when all that came before it is settled."""
 
@@ -88,6 +92,9 @@ class Trace:
         self.tasks: list[int] = []
         """The task of each step, and at the end of those that were announced and never came."""
         self.accesses: list[Accesses] = []
+        """What each step did."""
+        self.possible: list[Accesses] = []
+        """What it could have done as well, had it come at another time: a try fails or succeeds."""
         self.before: list[int] = []
         """The steps before each step, and itself."""
         self.races: list[tuple[int, int]] = []
@@ -112,6 +119,7 @@ class Trace:
         self._moments_read = 0
         self._is_open = False
         self._touched: Accesses = {}
+        self._possible: Accesses = {}
         self._started: list[int] = []
         self._enablers: list[int] = []
         self._can_wait = self._is_timed = self._is_bounded = self._is_barrier = False
@@ -128,7 +136,8 @@ class Trace:
                     del records[key]
                 else:
                     records[key] = record
-        del self._undo[count:], self.tasks[count:], self.accesses[count:], self.before[count:]
+        for steps in (self._undo, self.tasks, self.accesses, self.possible, self.before):
+            del steps[count:]
         common = (1 << count) - 1
         for task in self.of_task:
             self.of_task[task] &= common
@@ -155,6 +164,7 @@ class Trace:
                 listener.follows(world, task)
             return
         self._touched = touched = announced(task)
+        self._possible = possible(task)
         if listener is not None:
             listener.begins(world, task, touched)
         self._is_open = True
@@ -238,7 +248,7 @@ class Trace:
             rivals ^= rival
         before = (bit << 1) - 1 if self._is_barrier else past | joined | bit
         self._is_timed = self._is_bounded = self._is_barrier = False
-        self._keep(task, touched, before, past)
+        self._keep(task, touched, self._possible, before, past)
         if self._started:
             for started in self._started:
                 self._past[started] = before
@@ -283,11 +293,12 @@ class Trace:
                 rivals &= ~(self.before[step] ^ 1 << step)
         return rivals, joined | enabled_by
 
-    def _keep(self, task: int, touched: Accesses, before: int, past: int) -> None:
+    def _keep(self, task: int, touched: Accesses, possible: Accesses, before: int, past: int) -> None:
         """Add what is known of a step to what is known."""
         records = self._records
         bit = 1 << len(self.before)
         self.accesses.append(touched)
+        self.possible.append(_both(touched, possible) if possible else touched)
         self.before.append(before)
         self._past[task] = before
         replaced = []
@@ -333,12 +344,12 @@ class Trace:
             if self._is_timed and world.early_timeouts <= 0:
                 rivals |= self._early
             if rivals:
-                never_done.append((task.number, touched, past, rivals))
-        for number, touched, past, rivals in never_done:
+                never_done.append((task.number, touched, possible(task), past, rivals))
+        for number, touched, could, past, rivals in never_done:
             step = len(self.before)
             self.races += [(rival, step) for rival in bits(rivals)]
             self.tasks.append(number)
-            self._keep(number, touched, past | 1 << step, past)
+            self._keep(number, touched, could, past | 1 << step, past)
 
     def after(self, step: int) -> int:
         """The steps that come after one, and itself."""
@@ -382,6 +393,33 @@ def announced(task: Task) -> Accesses:
     if task.is_daemon:
         touched[END_KEY] = READ
     return touched
+
+
+_NOTHING: Accesses = {}
+
+
+def possible(task: Task) -> Accesses:
+    """What the operation that a task has announced may do besides, at another time; mostly nothing."""
+    deadline, operation, thing = task.deadline, task.operation, task.thing
+    if deadline is None and operation not in _DEPENDING:
+        return _NOTHING
+    could: Accesses = {}
+    if hasattr(thing, "keys"):
+        could = _both(dict(thing.keys(operation, True)), dict(thing.keys(operation, False)))
+    elif hasattr(thing, "name") and thing is not task:
+        could[thing.name] = READ if operation == "join" else WRITE
+    if operation == "look for an item of":
+        could[thing.head] = WRITE  # type: ignore[attr-defined]
+    if deadline is not None:
+        could[CLOCK_KEY] = WRITE
+    return could
+
+
+def _both(some: Accesses, others: Accesses) -> Accesses:
+    united = dict(some)
+    for key, kind in others.items():
+        united[key] = united.get(key, 0) | kind
+    return united
 
 
 def are_independent(some: Accesses, others: Accesses) -> bool:

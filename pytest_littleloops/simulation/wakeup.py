@@ -5,7 +5,7 @@ Abdulla, Aronis, Jonsson, Sagonas, "Optimal Dynamic Partial Order Reduction" (PO
 
 from __future__ import annotations
 
-from pytest_littleloops.simulation.trace import Accesses, Trace, bits
+from pytest_littleloops.simulation.trace import CLOCK_KEY, Accesses, Trace, are_independent, bits
 
 
 class Branch:
@@ -30,7 +30,7 @@ class Sequence:
         self._trace = trace
         self._steps = steps
         self._last = last
-        accesses = trace.accesses[last]
+        self._of_last = accesses = trace.possible[last]
         if accesses:
             direct = (trace.touching(accesses) | trace.of_task[trace.tasks[last]]) & steps & ~(1 << last)
             self._before_last = direct | 1 << last
@@ -41,9 +41,14 @@ class Sequence:
 
     def begins_with(self, task: int, accesses: Accesses) -> bool:
         """Whether a step of this task could come first: a weak initial of the sequence."""
-        mine = self._trace.of_task.get(task, 0) & self._steps
+        steps = self._steps
+        mine = self._trace.of_task.get(task, 0) & steps
         if not mine:
-            return not self._trace.touching(accesses) & self._steps
+            last = 1 << self._last
+            if steps & last and (CLOCK_KEY in accesses or not are_independent(accesses, self._of_last)):
+                # What else the last one comes to do then, such as to wake somebody in time, is not known.
+                return False
+            return not self._trace.touching(accesses) & steps & ~last
         first = mine & -mine
         step = first.bit_length() - 1
         before = self._before_last if step == self._last else self._trace.before[step]
@@ -70,7 +75,8 @@ class Sequence:
         if not self._steps:
             return False
         for step in self._ordered():
-            branch = Branch(self._trace.tasks[step], self._trace.accesses[step])
+            accesses = self._of_last if step == self._last else self._trace.accesses[step]
+            branch = Branch(self._trace.tasks[step], accesses)
             branches.append(branch)
             branches = branch.branches
         return True

@@ -124,7 +124,6 @@ def event(outcomes: Outcomes) -> None:
     def fire() -> None:
         cell.set(1)
         happened.set()
-        cell.set(2)
 
     def see() -> None:
         happened.wait()
@@ -146,14 +145,15 @@ def event_with_a_timeout(outcomes: Outcomes) -> None:
 
 
 def semaphore(outcomes: Outcomes) -> None:
-    """Three threads and room for one: who comes when."""
+    """Two threads and room for one: who comes when."""
     room, order = threading.Semaphore(1), list[int]()
 
     def enter(number: int) -> None:
-        with room:
-            order.append(number)
+        for _ in range(2):
+            with room:
+                order.append(number)
 
-    together(lambda: enter(0), lambda: enter(1), lambda: enter(2))
+    together(lambda: enter(0), lambda: enter(1))
     outcomes.add(tuple(order))
 
 
@@ -203,7 +203,7 @@ def cancel_a_future(outcomes: Outcomes) -> None:
 
 
 def equal_deadlines(outcomes: Outcomes) -> None:
-    """Two sleepers wake at the same time, in either order; a third one at another."""
+    """Two sleepers wake at the same time, in either order."""
     order: list[int] = []
     guard = threading.Lock()
 
@@ -212,7 +212,7 @@ def equal_deadlines(outcomes: Outcomes) -> None:
         with guard:
             order.append(number)
 
-    together(lambda: sleep(0, 1), lambda: sleep(1, 1), lambda: sleep(2, 2))
+    together(lambda: sleep(0, 1), lambda: sleep(1, 1))
     outcomes.add(tuple(order))
 
 
@@ -245,6 +245,55 @@ def simple_queue(outcomes: Outcomes) -> None:
 
     together(lambda: items.put(1), get, lambda: seen.update(empty=items.empty()))
     outcomes.add(said(seen))
+
+
+def two_puts_and_a_look(outcomes: Outcomes) -> None:
+    """What finds something takes it from one end; what comes before both has looked at the other end."""
+    items: queue.SimpleQueue[int] = queue.SimpleQueue()
+    got: list[object] = []
+
+    def take() -> None:
+        try:
+            got.append(items.get_nowait())
+        except queue.Empty:
+            got.append("nothing")
+
+    together(lambda: items.put(1), lambda: items.put(1), take, lambda: None)
+    outcomes.add(tuple(got))
+
+
+def two_holders_and_a_try(outcomes: Outcomes) -> None:
+    """A try that fails only looks; had it come before both, it would have got the lock."""
+    guard, seen = threading.Lock(), list[object]()
+
+    def hold() -> None:
+        with guard:
+            pass
+
+    def attempt() -> None:
+        got = guard.acquire(blocking=False)
+        seen.append(got)
+        if got:
+            guard.release()
+
+    together(hold, hold, attempt, lambda: None)
+    outcomes.add(tuple(seen))
+
+
+def two_exchanges(outcomes: Outcomes) -> None:
+    """An exchange that fails only reads; between two writes it would have changed the value."""
+    cell, seen = Cell(0), list[object]()
+
+    def change(number: int) -> None:
+        cell.set(number)
+
+    together(
+        lambda: change(1),
+        lambda: change(2),
+        lambda: seen.append(cell.compare_exchange(1, 3)),
+        lambda: None,
+    )
+    outcomes.add((*seen, cell.get()))
 
 
 def joined_queue(outcomes: Outcomes) -> None:
@@ -360,8 +409,8 @@ def executor_of_one(outcomes: Outcomes) -> None:
 SMALL = [
     lock, nested_rlock, try_lock, condition, condition_with_a_timeout, event, event_with_a_timeout,
     semaphore, semaphore_with_a_timeout, lock_with_a_timeout, cancel_a_future, equal_deadlines,
-    two_locks_in_one_order, simple_queue, joined_queue, alive, daemon, timer, barrier, clocks,
-    executor_of_one,
+    two_locks_in_one_order, simple_queue, two_puts_and_a_look, two_holders_and_a_try, two_exchanges,
+    joined_queue, alive, daemon, timer, barrier, clocks, executor_of_one,
 ]  # fmt: skip
 
 TIMED = [
