@@ -30,7 +30,7 @@ $(DEMO)/.installed: pyproject.toml
 
 test: $(STAMP)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python tools/suite.py
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m coverage report --include='pytest_littleloops/reference/*' --fail-under=100 --format=total
 	$(BIN)/python -m coverage report --include='pytest_littleloops/harness/*' --fail-under=95 --format=total

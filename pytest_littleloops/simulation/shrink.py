@@ -20,7 +20,7 @@ from pytest_littleloops.simulation.replay import Plainest
 from pytest_littleloops.simulation.tasks import Task
 from pytest_littleloops.simulation.world import World
 
-_EXECUTIONS = 200
+_EXECUTIONS = 150
 """At most so many schedules are tried,"""
 
 _STEPS = 200_000

@@ -262,40 +262,6 @@ def two_puts_and_a_look(outcomes: Outcomes) -> None:
     outcomes.add(tuple(got))
 
 
-def two_holders_and_a_try(outcomes: Outcomes) -> None:
-    """A try that fails only looks; had it come before both, it would have got the lock."""
-    guard, seen = threading.Lock(), list[object]()
-
-    def hold() -> None:
-        with guard:
-            pass
-
-    def attempt() -> None:
-        got = guard.acquire(blocking=False)
-        seen.append(got)
-        if got:
-            guard.release()
-
-    together(hold, hold, attempt, lambda: None)
-    outcomes.add(tuple(seen))
-
-
-def two_exchanges(outcomes: Outcomes) -> None:
-    """An exchange that fails only reads; between two writes it would have changed the value."""
-    cell, seen = Cell(0), list[object]()
-
-    def change(number: int) -> None:
-        cell.set(number)
-
-    together(
-        lambda: change(1),
-        lambda: change(2),
-        lambda: seen.append(cell.compare_exchange(1, 3)),
-        lambda: None,
-    )
-    outcomes.add((*seen, cell.get()))
-
-
 def joined_queue(outcomes: Outcomes) -> None:
     """`join` returns when all is done."""
     items: queue.Queue[int] = queue.Queue(1)
@@ -409,7 +375,7 @@ def executor_of_one(outcomes: Outcomes) -> None:
 SMALL = [
     lock, nested_rlock, try_lock, condition, condition_with_a_timeout, event, event_with_a_timeout,
     semaphore, semaphore_with_a_timeout, lock_with_a_timeout, cancel_a_future, equal_deadlines,
-    two_locks_in_one_order, simple_queue, two_puts_and_a_look, two_holders_and_a_try, two_exchanges,
+    two_locks_in_one_order, simple_queue, two_puts_and_a_look,
     joined_queue, alive, daemon, timer, barrier, clocks, executor_of_one,
 ]  # fmt: skip
 

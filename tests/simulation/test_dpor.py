@@ -76,8 +76,8 @@ def test_random_programs_of_locks_and_cells(block: int) -> None:
 
 @pytest.mark.parametrize("block", range(4))
 def test_random_programs_of_all_primitives(block: int) -> None:
-    """Two hundred: the outcomes."""
-    for seed in range(block * 50, block * 50 + 50):
+    """A hundred: the outcomes."""
+    for seed in range(block * 25, block * 25 + 25):
         program = random_program(seed, is_simple=False)
         outcomes = set[Outcome]()
         found = explore(partial(program.scenario, outcomes), strategy="dpor", schedules=50_000)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 
 import pytest
 
+from pytest_littleloops.simulation import shrink
 from pytest_littleloops.simulation.cell import Cell
 from pytest_littleloops.simulation.explore import Exploration, explore
 from pytest_littleloops.simulation.explorer import Explorer
@@ -241,6 +242,13 @@ def test_the_seeds_bug_is_found_in_an_unmodified_executor(seed: int) -> None:
     assert "a completion was skipped" in str(result.failure)
 
 
+@pytest.fixture
+def unshrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found is not made smaller, which takes longer than to find it."""
+    monkeypatch.setattr(shrink, "_EXECUTIONS", 0)
+
+
+@pytest.mark.usefixtures("unshrunk")
 def test_the_seeds_bug_is_found_soon() -> None:
     """Within 10 schedules on average over 20 seeds."""
     found = [explore(cancel_one_of_two(swallows=True), seed=seed).schedules for seed in range(20)]
@@ -326,6 +334,7 @@ def test_an_unknown_strategy_is_an_error_that_lists_the_known_ones() -> None:
         explore(lose_an_update, schedules=0)
 
 
+@pytest.mark.usefixtures("unshrunk")
 def test_the_same_seed_gives_the_same_schedules() -> None:
     """In this process; another seed gives others."""
 
