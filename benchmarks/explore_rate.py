@@ -1,6 +1,6 @@
 """Schedules a second on an unmodified `ThreadPoolExecutor`, over native runs of the same scenario.
 
-Claim: at least 0.5, with two jobs, two workers and a canceller. The two take turns, so each pair gives a
+Claim: at least 0.8, with two jobs, two workers and a canceller. The two take turns, so each pair gives a
 ratio; the median is printed. Also printed: the share of the steps that touch a lock of the operating
 system, which are those at which the running task changes.
 """
@@ -19,7 +19,7 @@ from pytest_littleloops.simulation.strategies import STRATEGIES
 
 RUNS = 1000
 PAIRS = 9
-CLAIM = 0.5
+CLAIM = 0.8
 
 
 def scenario() -> None:
@@ -44,17 +44,20 @@ def native() -> float:
 def explored(strategy: str, seed: int) -> float:
     """Schedules a second in an exploration, warm-up and all."""
     begin = time.perf_counter()
-    result = explore(scenario, schedules=RUNS, strategy=strategy, seed=seed)
-    assert result.schedules == RUNS, result
-    result.raise_for_failure()
+    schedules = 0
+    while schedules < RUNS:
+        # A search that has come to its end begins again.
+        result = explore(scenario, schedules=RUNS - schedules, strategy=strategy, seed=seed)
+        result.raise_for_failure()
+        schedules += result.schedules
     return RUNS / (time.perf_counter() - begin)
 
 
 def shares(strategy: str) -> tuple[float, float]:
     """Steps a schedule, and the share of them at which the running task changes."""
     explorer = Explorer(scenario, Settings(schedules=200, strategy=strategy))
-    explorer.run()
-    return explorer.steps / 200, explorer.switches / explorer.steps
+    schedules = explorer.run().schedules
+    return explorer.steps / schedules, explorer.switches / explorer.steps
 
 
 def main() -> None:

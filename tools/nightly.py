@@ -75,8 +75,9 @@ def across_pythons() -> None:
 
 
 def benchmarks() -> None:
-    """Every claim about speed and memory."""
+    """Every claim about speed and memory, in the end against another tool."""
     run(python_with("repeats"), "benchmarks/run.py")
+    run(python_with("against", "frontrun==0.7.0"), "benchmarks/against_frontrun.py")
 
 
 JOBS: tuple[Callable[[], None], ...] = (

@@ -1,4 +1,4 @@
-"""The suite with coverage, in two processes: the tests of the engine take as long as all others together."""
+"""The suite with coverage, in two processes: the tests of the engine take longer than all others."""
 
 from __future__ import annotations
 
@@ -11,19 +11,11 @@ HALVES = (["tests/simulation"], ["tests", "--ignore=tests/simulation"])
 
 
 def main() -> int:
-    """Run both at once; what each prints comes when it has ended. The exit code is that of the first failure."""
+    """Run both at once, and print what they said; the exit code is that of a failure, if there is one."""
+    coverage = [sys.executable, "-m", "coverage"]
     running = [
         subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "coverage",
-                "run",
-                f"--data-file=.coverage.{number}",
-                "-m",
-                "pytest",
-                *half,
-            ],
+            [*coverage, "run", f"--data-file=.coverage.{number}", "-m", "pytest", *half],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -36,7 +28,7 @@ def main() -> int:
         output, _ = one.communicate()
         print(output, flush=True)
         codes.append(one.returncode)
-    subprocess.run([sys.executable, "-m", "coverage", "combine", "--quiet"], cwd=ROOT, check=True)
+    subprocess.run([*coverage, "combine", "--quiet"], cwd=ROOT, check=True)
     return next((code for code in codes if code), 0)
 
 

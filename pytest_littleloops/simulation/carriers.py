@@ -28,12 +28,14 @@ _thread_dict.argtypes = []
 class Carrier:
     """One thread, its baton, and what it is to run when it gets the baton next."""
 
-    __slots__ = ("baton", "ident", "job")
+    __slots__ = ("baton", "ident", "job", "locals")
 
     def __init__(self) -> None:
         self.baton = real.allocate_lock()
         self.baton.acquire()
         self.job: Callable[[], None] | None = None
+        self.locals: dict[object, object] | None = None
+        """The interpreter's dictionary of this thread, once it has one."""
         self.ident: int = real.start_new_thread(self._loop, ())
 
     def _loop(self) -> None:
@@ -75,9 +77,12 @@ def give_back(carrier: Carrier) -> None:
     if sys.getprofile() is not None:
         sys.setprofile(None)
     # Every threading.local keeps its values of this thread in this dictionary.
-    address = _thread_dict()
-    if address:
-        ctypes.cast(address, ctypes.py_object).value.clear()
+    if carrier.locals is None:
+        address = _thread_dict()
+        if address:
+            carrier.locals = ctypes.cast(address, ctypes.py_object).value
+    if carrier.locals:
+        carrier.locals.clear()
     _idle.append(carrier)
 
 

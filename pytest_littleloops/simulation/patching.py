@@ -191,6 +191,7 @@ class _Inside:
         yield threading.Thread, "__hash__", lambda thread: self._hash(thread, "_started", "_cond")
         yield threading, "enumerate", self.enumerate
         yield threading, "active_count", lambda: len(threading.enumerate())
+        yield threading.Thread, "_set_tstate_lock", self._set_tstate_lock()
         yield threading, "_maintain_shutdown_locks", self._maintain_shutdown_locks
         for owner, name, _, apart in self._apart:
             yield owner, name, apart
@@ -240,6 +241,18 @@ class _Inside:
         if membership.own_world() is None:
             return found
         return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
+
+    def _set_tstate_lock(self) -> Callable[[Any], None]:
+        real: Any = getattr(threading.Thread, "_set_tstate_lock", None)
+
+        def set_tstate_lock(thread: Any) -> None:
+            if membership.own_world() is None:
+                real(thread)
+            else:
+                thread._tstate_lock = threads.set_sentinel()
+                thread._tstate_lock.is_new = False
+
+        return set_tstate_lock
 
     def _maintain_shutdown_locks(self) -> None:
         # They are for the end of the interpreter, which waits for no task.
