@@ -270,7 +270,7 @@ class Explorer:
             yield f"at most {preemptions} preemption{'s' * (preemptions != 1)}"
         if self._is_bounded:
             count = self._early_timeouts
-            yield f"at most {count} early timeout{'s' * (count != 1)}"
+            yield f"at most {count} early timeout{'s' * (count != 1)} a thread"
 
     def _fails_again(self, token: str) -> bool:
         """Whether a schedule that failed at another time fails still; or leads elsewhere."""

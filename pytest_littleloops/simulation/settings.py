@@ -21,7 +21,7 @@ class Settings:
     preemptions: int | None = None
     """With `dfs`: at most so many times a task loses its turn that could have gone on."""
     early_timeouts: int = 2
-    """At most so many timed waits of a schedule end although something else could have gone on."""
+    """Of each thread, so many timeouts at most come although something else could have gone on."""
     replay: str | None = None
     """The token of the one schedule to run."""
     patience: float = 10.0

@@ -28,9 +28,10 @@ class Task:
         "carrier",
         "created",
         "deadline",
+        "early_left",
         "is_daemon",
+        "is_forced",
         "is_jump",
-        "is_overtaking",
         "is_patient",
         "is_timed_out",
         "is_unseen",
@@ -44,12 +45,16 @@ class Task:
         "wants",
     )
 
-    def __init__(self, number: int, name: str, run: Callable[[], None], is_daemon: bool) -> None:
+    def __init__(
+        self, number: int, name: str, run: Callable[[], None], is_daemon: bool, early_timeouts: int = 0
+    ) -> None:
         self.number = number
         self.name = name
         self.run = run
         self.is_daemon = is_daemon
         self.carrier = carriers.take()
+        self.early_left = early_timeouts
+        """So many more of its waits may end early by their timeout; each that ends so is one less."""
         self.is_patient = False
         """Whether its timed waits end only when nothing else can go on."""
         self.is_unseen = False
@@ -57,15 +62,20 @@ class Task:
         self.wants: Wanted | None = None
         self.deadline: float | None = None
         self.is_timed_out = False
+        self.is_forced = False
+        """Whether its time could run out only as nothing else could go on."""
         self.is_jump = False
         """Whether the clock moved when its time ran out."""
-        self.is_overtaking = False
-        """Whether its time ran out although something else could have gone on."""
         self.operation = "start"
         self.thing: object = self
         self.created = 0
         self.reads = 0
         self.kills = 0
+
+    @property
+    def may_be_early(self) -> bool:
+        """Whether its time may run out although something else could go on."""
+        return self.early_left > 0 and not self.is_patient
 
     def said(self, place: str = "", operation: str = "") -> str:
         """The operation and its object, which was made at `place`; in other words if some are given."""

@@ -99,8 +99,6 @@ class Trace:
         """The steps before each step, and itself."""
         self.races: list[tuple[int, int]] = []
         """Pairs of steps that conflict directly, and could be turned around; not those known already."""
-        self.timeouts = 0
-        """The steps in which a time ran out."""
         self.of_task: dict[int, int] = {}
         """The steps of each task."""
         self.count = 0
@@ -108,8 +106,6 @@ class Trace:
         self.listener: Listener | None = None
         self.known = 0
         """How many of the steps are known from the execution before."""
-        self._early = 0
-        # Steps in which a time ran out although something else could have gone on.
         self._records: dict[Key, _Record] = {}
         self._past: dict[int, int] = {}
         # The steps that came before whatever a task does next.
@@ -122,7 +118,7 @@ class Trace:
         self._possible: Accesses = {}
         self._started: list[int] = []
         self._enablers: list[int] = []
-        self._can_wait = self._is_timed = self._is_bounded = self._is_barrier = False
+        self._can_wait = self._is_timed = self._is_barrier = False
 
     def rewind(self, count: int) -> None:
         """Be the trace of an execution whose first `count` steps are known."""
@@ -141,14 +137,12 @@ class Trace:
         common = (1 << count) - 1
         for task in self.of_task:
             self.of_task[task] &= common
-        self.timeouts &= common
-        self._early &= common
         while self._moments and self._moments[-1][0] >= count:
             self._moments.pop()
         self.races.clear()
         self.known = count
         self.count = self._moments_read = 0
-        self._is_open = self._is_timed = self._is_bounded = self._is_barrier = False
+        self._is_open = self._is_timed = self._is_barrier = False
         self._started, self._enablers = [], []
 
     # -- while the world runs
@@ -170,21 +164,17 @@ class Trace:
         self._is_open = True
         self._can_wait = task.wants is not None
         if task.deadline is not None:
-            self._begin_timed(world, task)
+            self._begin_timed(task)
         self.tasks.append(task.number)
         self.count += 1
 
-    def _begin_timed(self, world: World, task: Task) -> None:
+    def _begin_timed(self, task: Task) -> None:
         if not task.is_timed_out:
             self._is_timed = True
-            self._is_bounded = world.early_timeouts <= 0
             return
         self._touched[CLOCK_KEY] = WRITE if task.is_jump else READ
-        self.timeouts |= 1 << self.count
-        if task.is_overtaking:
-            self._early |= 1 << self.count
-        # Nobody else could go on, and a bound keeps it from ever happening earlier.
-        self._is_barrier = task.is_jump and not task.is_overtaking and world.early_timeouts <= 0
+        # Nobody else could go on: it comes behind all that came before.
+        self._is_barrier = task.is_jump and task.is_forced
 
     def touch(self, key: Key, kind: int) -> None:
         """The current step does this, too."""
@@ -239,15 +229,12 @@ class Trace:
         touched = self._touched
         past = self._past.get(task, 0)
         rivals, joined = self._rivals(touched, past)
-        if self._is_bounded:
-            # Its time could have run out early, had that not happened elsewhere too often.
-            rivals |= self._early & ~past
         while rivals:
             rival = rivals & -rivals
             self.races.append((rival.bit_length() - 1, number))
             rivals ^= rival
         before = (bit << 1) - 1 if self._is_barrier else past | joined | bit
-        self._is_timed = self._is_bounded = self._is_barrier = False
+        self._is_timed = self._is_barrier = False
         self._keep(task, touched, self._possible, before, past)
         if self._started:
             for started in self._started:
@@ -341,8 +328,6 @@ class Trace:
             touched, past = announced(task), self._past.get(task.number, 0)
             self._can_wait, self._is_timed = task.wants is not None, task.deadline is not None
             rivals, _ = self._rivals(touched, past)
-            if self._is_timed and world.early_timeouts <= 0:
-                rivals |= self._early
             if rivals:
                 never_done.append((task.number, touched, possible(task), past, rivals))
         for number, touched, could, past, rivals in never_done:

@@ -207,7 +207,7 @@ class World:
 
     def spawn(self, name: str, run: Callable[[], None], *, is_daemon: bool) -> Task:
         """A new task, which may be chosen from now on."""
-        task = Task(len(self.tasks), name, run, is_daemon)
+        task = Task(len(self.tasks), name, run, is_daemon, self.early_timeouts)
         task.carrier.job = lambda: self._carry(task)
         self.tasks.append(task)
         self.live.append(task)
@@ -238,7 +238,7 @@ class World:
         task.thing = thing
         task.wants = wants
         task.deadline = deadline
-        task.is_timed_out = task.is_jump = task.is_overtaking = False
+        task.is_timed_out = task.is_jump = False
         trace = self.trace
         if trace is not None and deadline is not None:
             trace.touch(CLOCK_KEY, READ)
@@ -338,11 +338,19 @@ class World:
             self.jumps.append(self.steps)
             earliest = min(task.deadline for task in timed if task.deadline is not None)
             options = [task for task in timed if task.deadline == earliest]
-        elif timed is not None:
-            timed = [task for task in timed if not task.is_patient]
-            if timed and self.early_timeouts > 0:
-                return self._choose_with_early_timeouts(options, timed)
-            self.is_bounded = self.is_bounded or bool(timed)
+            timed = [task for task in timed if task.deadline != earliest]
+        if timed:
+            early = [task for task in timed if task.may_be_early]
+            if len(early) < len(timed):
+                self.is_bounded = self.is_bounded or not all(
+                    task.is_patient or task.may_be_early for task in timed
+                )
+            if early:
+                chosen = self._choose(options + early)
+                if chosen in early:
+                    self.early += 1
+                self._reach_deadline(chosen)
+                return chosen
         chosen = options[0] if len(options) == 1 else self._choose(options)
         self._reach_deadline(chosen)
         return chosen
@@ -369,15 +377,6 @@ class World:
             real.sleep(0.001)
         return None
 
-    def _choose_with_early_timeouts(self, options: list[Task], timed: list[Task]) -> Task:
-        chosen = self._choose(options + timed)
-        if chosen in timed:
-            self.early_timeouts -= 1
-            self.early += 1
-            chosen.is_overtaking = True
-            self._reach_deadline(chosen)
-        return chosen
-
     def is_early(self, task: Task) -> bool:
         """Whether the next step of this task would be that its time runs out, before the clock is there."""
         if task.deadline is None or task.deadline <= self.clock:
@@ -392,6 +391,11 @@ class World:
                 self.clock = task.deadline
                 task.is_jump = True
             task.is_timed_out = True
+            task.is_forced = not task.may_be_early
+            if task.early_left > 0:
+                # Also where nothing else could go on: that is seen otherwise from one order to another of
+                # the same trace, and what a bound leaves out must not be.
+                task.early_left -= 1
 
     def _hand_over(self, task: Task, chosen: Task) -> None:
         self.switches += 1

@@ -23,6 +23,7 @@ from tests.simulation.brute_force import seen_by
 from tests.simulation.hand_written import SMALL, TIMED, Outcomes
 from tests.simulation.scenarios import in_threads
 from tests.simulation.small_programs import Outcome, random_program
+from tests.simulation.timed_programs import TimedProgram
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,15 @@ def test_random_programs_of_all_primitives(block: int) -> None:
         found = explore(partial(program.scenario, outcomes), strategy="dpor", schedules=50_000)
         found.raise_for_failure()
         assert (outcomes, found.verdict) == (program.outcomes(), "proved"), seed
+
+
+@pytest.mark.parametrize("early_timeouts", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 9, 12, 13, 100, 102])
+def test_random_programs_of_timed_waits(seed: int, early_timeouts: int) -> None:
+    """A search misses something of some, if it counts early timeouts of all threads together."""
+    program = TimedProgram(seed)
+    outcomes, _ = seen_by("dpor", program, early_timeouts=early_timeouts)
+    assert outcomes == seen_by("brute", program, early_timeouts=early_timeouts)[0]
 
 
 def test_two_locks_in_either_order_are_a_deadlock() -> None:

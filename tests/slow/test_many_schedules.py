@@ -19,6 +19,7 @@ from tests.simulation.hand_written import SMALL, Outcomes
 from tests.simulation.small_programs import Outcome, random_program
 from tests.simulation.test_dpor import deliver_two_issues
 from tests.simulation.test_explore import cancel_one_of_two
+from tests.simulation.timed_programs import TimedProgram
 
 
 @pytest.mark.parametrize("strategy", ["pct", "pos", "random"])
@@ -56,6 +57,25 @@ def test_many_random_programs(block: int) -> None:
         found.raise_for_failure()
         assert (outcomes, found.verdict) == (program.outcomes(), "proved"), seed
         assert seed % 2 or found.schedules == program.traces(), seed
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_many_random_programs_of_timed_waits(block: int) -> None:
+    """Three hundred, with each number of early timeouts, as far as a brute force can take them."""
+    for seed in range(1_000 + block * 10, 1_010 + block * 10):
+        program = TimedProgram(seed)
+        for early_timeouts in (0, 1, 2):
+            expected = set[object]()
+            with known_brute_force():
+                found = explore(
+                    partial(program, expected),
+                    strategy="brute",
+                    schedules=5_000,
+                    early_timeouts=early_timeouts,
+                )
+            if found.exhaustive:
+                outcomes = seen_by("dpor", program, early_timeouts=early_timeouts)[0]
+                assert outcomes == expected, (seed, early_timeouts)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,6 @@ class OptimalReduction:
             if first not in after:
                 after[first] = trace.after(first)
             steps = everything & ~after[first] & ~((1 << first) - 1) | 1 << second
-            steps = _without_needless_timeouts(trace, steps, second)
             sequence = Sequence(trace, steps, second)
             node = self._path[first]
             if not any(sequence.begins_with(task, accesses) for task, accesses in node.sleeping.items()):
@@ -137,16 +136,6 @@ class OptimalReduction:
             seen += share * node.done / count
             share /= count
         return seen
-
-
-def _without_needless_timeouts(trace: Trace, steps: int, last: int) -> int:
-    # Whether a time may run out at an earlier point depends on what else could go on there: what the race
-    # does not need is left out.
-    needless = trace.timeouts & steps & ~trace.before[last]
-    for step in range(last + 1 if needless else 0):
-        if needless >> step & 1:
-            steps &= ~trace.after(step)
-    return steps
 
 
 class _Descent(Listener):
