@@ -19,7 +19,7 @@ EXPLORE = {
     "strategy": "How schedules are chosen: auto, dpor, pct, pos, random or dfs (default: auto).",
     "seed": "The seed of what is chosen by chance (default: 0).",
     "preemptions": "With dfs: so many preemptions at most (default: any number).",
-    "early_timeouts": "So many timed waits of a schedule end early at most (default: 2).",
+    "early_timeouts": "So many timeouts of each thread come early at most (default: 2).",
     "max_steps": "So many operations before a schedule is cut off (default: 20000).",
     "replay": "The token of a failing schedule: the explored test runs under that one alone.",
 }

@@ -393,7 +393,7 @@ class Explorer:
                 root = threading.Thread(target=self._body(world), name="MainThread")
                 threading._limbo[root] = root  # type: ignore[attr-defined]
                 try:
-                    world.execute("MainThread", threads.bootstrap(root))
+                    world.execute("MainThread", threads.bootstrap(root), self._interrupts.raise_pending)
                 finally:
                     self._surroundings.after(world.failure)
         except Uncontrolled as error:

@@ -134,8 +134,11 @@ class World:
 
     # -- for the explorer's thread
 
-    def execute(self, name: str, run: Callable[[], None]) -> None:
-        """Run the root task, and all that it starts, to the end; then unwind what is left."""
+    def execute(self, name: str, run: Callable[[], None], raise_pending: Callable[[], None]) -> None:
+        """Run the root task, and all that it starts, to the end; then unwind what is left.
+
+        `raise_pending` is called once a signal may raise, for those that came just before that.
+        """
         root = self.spawn(name, run, is_daemon=False)
         self.current = root
         is_stuck = False
@@ -143,6 +146,7 @@ class World:
             # In here, as what a signal raises may be raised right behind this call.
             root.carrier.baton.release()
             self.is_waited_for = True
+            raise_pending()
             is_stuck = not self._watch()
             self.is_waited_for = False
             if self.trace is not None and self.failure is None:

@@ -249,8 +249,9 @@ def run_for_ever() -> None:
         time.sleep(1)
 
 
-def explore_for_ever(scenario: Callable[[], None]) -> NoReturn:
-    """Also one that fails."""
+def explore_for_ever(scenario: Callable[[], None], presser: threading.Thread) -> NoReturn:
+    """Also one that fails, until somebody presses Ctrl-C: on a busy machine before `start` returns."""
+    presser.start()
     while True:
         explore(scenario, schedules=1_000_000, max_steps=1_000_000_000)
 
@@ -268,10 +269,9 @@ def press_ctrl_c(scenario: Callable[[], None], after: float) -> None:
         signal.pthread_kill(main, signal.SIGINT)
 
     presser = threading.Thread(target=press)
-    presser.start()
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        explore_for_ever(scenario)
+        explore_for_ever(scenario, presser)
     assert time.monotonic() - begin < 30
     presser.join()
     assert names() == names_before
