@@ -96,7 +96,7 @@ class Exploration:
             text += f", {self.cut_off:,} of them cut off at max_steps"
         if self.exhaustive and self.traces:
             text += f", all {self.traces:,} traces" if self.traces > 1 else ", 1 trace"
-        if self.traces == 1 and self.threads > 1:
+        if self.exhaustive and self.traces == 1 and self.threads > 1:
             # A race of plain data would not make it another one.
             text += ", as its threads share no lock, queue or Cell"
         if self.bounds:

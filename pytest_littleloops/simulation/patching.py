@@ -167,6 +167,7 @@ class _Inside:
         self._world: World | None = None
         self._numbers: dict[int, int] = {}
         self._kept: list[object] = []
+        self._stoppers: dict[int, object] = {}
         self._enumerate = threading.enumerate
         self._hooks: tuple[Any, Any] | None = None
         self._maintain: Any = getattr(threading, "_maintain_shutdown_locks", None)
@@ -192,6 +193,10 @@ class _Inside:
         yield threading, "enumerate", self.enumerate
         yield threading, "active_count", lambda: len(threading.enumerate())
         yield threading.Thread, "_set_tstate_lock", self._set_tstate_lock()
+        if hasattr(threading.Thread, "_stop"):
+            yield threading.Thread, "_stop", self._noting_who_stops(threading.Thread._stop)
+            for name in ("is_alive", "_wait_for_tstate_lock"):
+                yield threading.Thread, name, self._noting_who_asks(getattr(threading.Thread, name))
         yield threading, "_maintain_shutdown_locks", self._maintain_shutdown_locks
         for owner, name, _, apart in self._apart:
             yield owner, name, apart
@@ -212,11 +217,15 @@ class _Inside:
             self._hooks = None
         self._numbers.clear()
         self._kept.clear()
+        self._stoppers.clear()
         for *_, apart in self._apart:
             apart.inside = None
 
     def _id(self, thing: object) -> int:
         # The standard library orders futures by this: addresses differ between two executions.
+        world = membership.own_world()
+        if world is not None and world.current is not None and world.current.number > 0:
+            world.is_beyond_proof = True
         return self._number_of(thing) if membership.own_world() is not None else id(thing)
 
     def _number_of(self, thing: object) -> int:
@@ -241,6 +250,30 @@ class _Inside:
         if membership.own_world() is None:
             return found
         return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
+
+    def _noting_who_stops(self, stop: Callable[[Any], None]) -> Callable[[Any], None]:
+        def stop_and_note(thread: Any) -> None:
+            stop(thread)
+            world = membership.own_world()
+            if world is not None:
+                self._stoppers[id(thread)] = world.current
+
+        return stop_and_note
+
+    def _noting_who_asks(self, ask: Callable[..., Any]) -> Callable[..., Any]:
+        # Before Python 3.13 whoever has seen a thread end notes that in plain data, and the next one who
+        # asks reads it without a step.
+        def note_and_ask(thread: Any, *args: Any, **kwargs: Any) -> Any:
+            world = membership.own_world()
+            if (
+                world is not None
+                and thread._is_stopped
+                and self._stoppers.get(id(thread)) is not world.current
+            ):
+                world.is_beyond_proof = True
+            return ask(thread, *args, **kwargs)
+
+        return note_and_ask
 
     def _set_tstate_lock(self) -> Callable[[Any], None]:
         real: Any = getattr(threading.Thread, "_set_tstate_lock", None)

@@ -140,6 +140,7 @@ class Lock:
         world = self.world
         if world is not None and not world.is_ending:
             if not self.held:
+                world.is_beyond_proof = True
                 raise RuntimeError("release unlocked lock")
             if self.is_tried:
                 world.point("release", self)

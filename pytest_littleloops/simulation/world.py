@@ -115,6 +115,10 @@ class World:
         """What comes before what; kept where data that no lock guards is not looked for."""
         self.is_bounded = False
         """Whether a timed wait could have ended early, had that not happened often enough."""
+        self.is_beyond_proof = False
+        """Whether a search would miss orders: of threads that threads start, which are named in the order
+        of their starts; of waits for no time at all; of releases of what is free; of who first asks for
+        the number of a future."""
         self.recorder: Recorder | None = None
         self.outside: set[str] = set()
         """What was used that is not under control, and where."""
@@ -211,6 +215,8 @@ class World:
 
     def spawn(self, name: str, run: Callable[[], None], *, is_daemon: bool) -> Task:
         """A new task, which may be chosen from now on."""
+        if self.current is not None and self.current.number > 0:
+            self.is_beyond_proof = True
         task = Task(len(self.tasks), name, run, is_daemon, self.early_timeouts)
         task.carrier.job = lambda: self._carry(task)
         self.tasks.append(task)
@@ -246,6 +252,7 @@ class World:
         trace = self.trace
         if trace is not None and deadline is not None:
             trace.touch(CLOCK_KEY, READ)
+            self.is_beyond_proof = self.is_beyond_proof or deadline <= self.clock
         chosen = self._next()
         if chosen is not task:
             if chosen is None:

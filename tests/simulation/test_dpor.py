@@ -8,7 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 
@@ -300,6 +300,42 @@ def test_a_bound_that_the_search_does_not_have_is_not_told() -> None:
     """Preemptions are counted by dfs alone."""
     found = explore(lambda: yardsticks.one_lock(2), strategy="dpor", preemptions=0)
     assert found.summary() == "proved, 2 schedules, all 2 traces"
+
+
+def starts_a_thread() -> None:
+    """In a thread."""
+    in_threads(lambda: in_threads(lambda: None))
+
+
+def waits_for_no_time() -> None:
+    """A look at a thread."""
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join(0)
+
+
+def releases_what_is_free() -> None:
+    """And is told so."""
+    with pytest.raises(RuntimeError):
+        threading.Lock().release()
+
+
+def waits_for_futures_in_a_thread() -> None:
+    """The standard library takes their locks in the order of their numbers."""
+    futures = [Future[int](), Future[int]()]
+    for future in futures:
+        future.set_result(1)
+    in_threads(lambda: wait(futures))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [starts_a_thread, waits_for_no_time, releases_what_is_free, waits_for_futures_in_a_thread],
+)
+def test_what_the_search_does_not_treat_is_not_proved(scenario: Callable[[], None]) -> None:
+    """It would miss orders of these."""
+    found = explore(scenario, schedules=300)
+    assert (found.verdict, found.schedules) == ("sampled", 300)
 
 
 def test_threads_that_share_nothing_that_is_seen() -> None:
