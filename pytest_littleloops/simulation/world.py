@@ -256,7 +256,7 @@ class World:
         chosen = self._next()
         if chosen is not task:
             if chosen is None:
-                raise self.end_with(reports.deadlock(self))
+                raise self.end_with(self._deadlock())
             # Not who merely found a lock taken: its holder is another one.
             waits = wants is not None and wants.held and getattr(wants, "holder", task) is task
             self._hand_over(task, chosen)
@@ -438,7 +438,7 @@ class World:
             with suppress(TaskKilled):
                 chosen = self._next()
         if has_more and chosen is None and not self.is_ending:
-            self.fail(reports.deadlock(self))
+            self.fail(self._deadlock())
         is_unwinding = self._is_unwinding
         if task.carrier.ident in carriers.left_behind:
             # It was given up long ago: nobody waits for a word of it.
@@ -455,6 +455,11 @@ class World:
             self.switches += 1
             self.current = chosen
             chosen.carrier.baton.release()
+
+    def _deadlock(self) -> BaseException:
+        # Unless a stranger is about to come by, such as a worker from before: then it is another failure.
+        real.sleep(0.002)
+        return reports.deadlock(self)
 
     def end_with(self, failure: BaseException) -> TaskKilled:
         """End the world from inside the running task; returns what to raise, so that it unwinds."""
