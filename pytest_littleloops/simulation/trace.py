@@ -261,7 +261,8 @@ class Trace:
                     found = changer
                 else:
                     joined |= all_before
-                    found = readers or changer
+                    # A look that came before what it waited for hides nobody who took before that.
+                    found = (readers & ~enabled_by if is_first and can_wait else readers) or changer
                 if is_first and can_wait and is_free_again and not readers:
                     # Never against the release, which it waits for: against who had it before.
                     found = 0 if kind == READ else acquirer
@@ -325,6 +326,8 @@ class Trace:
         self.close()
         never_done = []
         for task in world.live:
+            # Of several daemons that wait for one thing, the end of the world hides the race.
+            world.is_beyond_proof = world.is_beyond_proof or task.wants is not None
             touched, past = announced(task), self._past.get(task.number, 0)
             self._can_wait, self._is_timed = task.wants is not None, task.deadline is not None
             rivals, _ = self._rivals(touched, past)
