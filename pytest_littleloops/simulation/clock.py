@@ -28,4 +28,4 @@ def sleep(seconds: float) -> None:
         return
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    world.point("sleep", CLOCK, None, world.clock + seconds)
+    world.point("sleep", CLOCK, None, world.deadline(seconds))

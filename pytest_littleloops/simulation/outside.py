@@ -184,8 +184,12 @@ def _wait(
     ready = _Ready(connections, is_outside, timeout)
     if is_outside:
         world.note_outside(f"connection ({_place()})")
-    deadline = None if is_outside or timeout is None else world.clock + max(timeout, 0)
-    world.point("wait for", ready, ready, deadline)
+    if is_outside or timeout is None:
+        world.point("wait for", ready, ready)
+    elif (deadline := world.deadline(timeout)) is not None:
+        world.point("wait for", ready, ready, deadline)
+    else:
+        world.point("poll", ready)
     return ready.ready()
 
 

@@ -29,6 +29,7 @@ from pytest_littleloops.simulation import clock, membership, outside, primitives
 from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.sites import Sites
+from pytest_littleloops.simulation.trace import Key
 from pytest_littleloops.simulation.world import World
 
 _MISSING = object()
@@ -65,6 +66,8 @@ _INSIDE: list[tuple[object, str, object]] = [
     (threading, "_time", clock.monotonic),
     (threading.Event, "is_set", primitives.is_set),
     (threading.Event, "isSet", primitives.is_set),
+    (threading.Barrier, "n_waiting", primitives.looked_at(threading.Barrier.n_waiting)),  # type: ignore[arg-type]
+    (threading.Barrier, "broken", primitives.looked_at(threading.Barrier.broken)),  # type: ignore[arg-type]
     (gc, "enable", gc.disable),
     (queue, "time", clock.monotonic),
 ]
@@ -167,7 +170,6 @@ class _Inside:
         self._world: World | None = None
         self._numbers: dict[int, int] = {}
         self._kept: list[object] = []
-        self._stoppers: dict[int, object] = {}
         self._enumerate = threading.enumerate
         self._hooks: tuple[Any, Any] | None = None
         self._maintain: Any = getattr(threading, "_maintain_shutdown_locks", None)
@@ -194,9 +196,8 @@ class _Inside:
         yield threading, "active_count", lambda: len(threading.enumerate())
         yield threading.Thread, "_set_tstate_lock", self._set_tstate_lock()
         if hasattr(threading.Thread, "_stop"):
-            yield threading.Thread, "_stop", self._noting_who_stops(threading.Thread._stop)
-            for name in ("is_alive", "_wait_for_tstate_lock"):
-                yield threading.Thread, name, self._noting_who_asks(getattr(threading.Thread, name))
+            yield threading.Thread, "_stop", threads.stop
+            yield threading.Thread, "is_alive", threads.is_alive
         yield threading, "_maintain_shutdown_locks", self._maintain_shutdown_locks
         for owner, name, _, apart in self._apart:
             yield owner, name, apart
@@ -217,22 +218,20 @@ class _Inside:
             self._hooks = None
         self._numbers.clear()
         self._kept.clear()
-        self._stoppers.clear()
         for *_, apart in self._apart:
             apart.inside = None
 
     def _id(self, thing: object) -> int:
         # The standard library orders futures by this: addresses differ between two executions.
-        world = membership.own_world()
-        if world is not None and world.current is not None and world.current.number > 0:
-            world.is_beyond_proof = True
-        return self._number_of(thing) if membership.own_world() is not None else id(thing)
+        return id(thing) if membership.own_world() is None else self._number_of(thing, "_condition")
 
-    def _number_of(self, thing: object) -> int:
-        # The how-many-eth that was asked for; it is kept, as an address may come again.
+    def _number_of(self, thing: object, *names: str) -> int:
         number = self._numbers.get(id(thing))
         if number is None:
-            number = self._numbers[id(thing)] = len(self._numbers) + 1
+            # Its name is the same in all orders of a trace, as the how-many-eth that is asked for is not.
+            maker, count = _name_of(thing, *names) or (-2, len(self._numbers))
+            number = self._numbers[id(thing)] = (maker << 32) + count
+            # An address may come again.
             self._kept.append(thing)
         return number
 
@@ -241,39 +240,15 @@ class _Inside:
         if known is not None:
             return known
         # One from before may be in a set from before.
-        is_new = membership.current_world() is not None and _is_of_a_world(thing, *names)
-        return self._number_of(thing) if is_new else object.__hash__(thing)
+        is_new = membership.current_world() is not None and _name_of(thing, *names) is not None
+        return self._number_of(thing, *names) if is_new else object.__hash__(thing)
 
     def enumerate(self) -> list[threading.Thread]:
         """The tasks alone, for a task."""
         found = self._enumerate()
         if membership.own_world() is None:
             return found
-        return [thread for thread in found if _is_of_a_world(thread, "_started", "_cond")]
-
-    def _noting_who_stops(self, stop: Callable[[Any], None]) -> Callable[[Any], None]:
-        def stop_and_note(thread: Any) -> None:
-            stop(thread)
-            world = membership.own_world()
-            if world is not None:
-                self._stoppers[id(thread)] = world.current
-
-        return stop_and_note
-
-    def _noting_who_asks(self, ask: Callable[..., Any]) -> Callable[..., Any]:
-        # Before Python 3.13 whoever has seen a thread end notes that in plain data, and the next one who
-        # asks reads it without a step.
-        def note_and_ask(thread: Any, *args: Any, **kwargs: Any) -> Any:
-            world = membership.own_world()
-            if (
-                world is not None
-                and thread._is_stopped
-                and self._stoppers.get(id(thread)) is not world.current
-            ):
-                world.is_beyond_proof = True
-            return ask(thread, *args, **kwargs)
-
-        return note_and_ask
+        return [thread for thread in found if _name_of(thread, "_started", "_cond") is not None]
 
     def _set_tstate_lock(self) -> Callable[[Any], None]:
         real: Any = getattr(threading.Thread, "_set_tstate_lock", None)
@@ -310,16 +285,18 @@ class _Inside:
         return primitives.Lock.inside(self._world)
 
 
-def _is_of_a_world(thing: object, *names: str) -> bool:
-    """Whether a thing keeps a lock of a world there; True for one that has none yet."""
-    if isinstance(getattr(thing, names[0], None), threads.Started):
-        return True
+def _name_of(thing: object, *names: str) -> Key | None:
+    """That of the lock of a world that a thing keeps there: none if it is real, () if there is none yet."""
     for name in (*names, "_lock"):
+        if isinstance(thing, threads.Started):
+            return thing.name
         found = getattr(thing, name, None)
         if found is None:
-            return True
+            return ()
         thing = found
-    return isinstance(thing, primitives.Lock | primitives.RLock)
+    if isinstance(thing, primitives.RLock):
+        thing = thing._lock
+    return thing.name if isinstance(thing, primitives.Lock) else None
 
 
 class _Apart:

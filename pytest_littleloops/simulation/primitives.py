@@ -123,14 +123,16 @@ class Lock:
         if self.born == world.steps and not self.held and own_world() is world:
             if world.trace is not None:
                 world.trace.touch(self.name, ACQUIRE)
-        elif not blocking:
-            world.point("try to acquire", self)
-            if self.held:
-                return False
-        elif timeout == -1:
+        elif blocking and timeout == -1:
             world.point("acquire", self, self)
-        elif not world.point("acquire", self, self, world.clock + timeout):
-            return False
+        else:
+            deadline = world.deadline(timeout) if blocking else None
+            if deadline is None:
+                world.point("try to acquire", self)
+                if self.held:
+                    return False
+            elif not world.point("acquire", self, self, deadline):
+                return False
         self.held = True
         self.holder = world.current
         return True
@@ -139,12 +141,12 @@ class Lock:
         """Let it go, at once where nobody could have acquired it before."""
         world = self.world
         if world is not None and not world.is_ending:
-            if not self.held:
-                world.is_beyond_proof = True
-                raise RuntimeError("release unlocked lock")
-            if self.is_tried:
-                world.point("release", self)
             is_mine = self.holder is world.current
+            if self.is_tried:
+                # Of a lock that another task holds, or none, there may be several at once.
+                world.point("release" if is_mine else "let go of", self)
+            if not self.held:
+                raise RuntimeError("release unlocked lock")
             self.held = False
             self.holder = None
             if world.trace is not None:
@@ -329,10 +331,11 @@ class SimpleQueue:
             raise ValueError("'timeout' must be a non-negative number")
         world = self._world
         if world is not None and not world.is_ending:
-            if not block:
-                world.point("look for an item of", self)
+            deadline = None if timeout is None else world.deadline(timeout)
+            if block and (timeout is None or deadline is not None):
+                world.point("get from", self, self, deadline)
             else:
-                world.point("get from", self, self, None if timeout is None else world.clock + timeout)
+                world.point("look for an item of", self)
         elif world is not None and not world.is_over and not self._items:
             world.point("get from", self, self)
         if not self._items:
@@ -387,9 +390,28 @@ class SimpleQueue:
             world.point(operation, self)
 
 
-def is_set(event: threading.Event) -> bool:
-    """What `Event.is_set` is in a world: a step, as others may set it before or after."""
-    lock = event._cond._lock  # type: ignore[attr-defined]
+def _look_at(thing: Any) -> None:
+    """A step: the standard library looks at this without the lock of its condition."""
+    lock = thing._cond._lock
+    if isinstance(lock, RLock):
+        lock = lock._lock
     if isinstance(lock, Lock) and lock.world is not None and not lock.world.is_ending:
         lock.world.point("look at", lock)
+
+
+def is_set(event: threading.Event) -> bool:
+    """What `Event.is_set` is in a world: a step, as others may set it before or after."""
+    _look_at(event)
     return bool(event._flag)  # type: ignore[attr-defined]
+
+
+def looked_at(real: property) -> property:
+    """What a property of a `Barrier` is in a world: a step."""
+    assert real.fget is not None
+    get = real.fget
+
+    def look(thing: Any) -> Any:
+        _look_at(thing)
+        return get(thing)
+
+    return property(look, doc=real.__doc__)

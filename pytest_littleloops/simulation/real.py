@@ -27,3 +27,5 @@ SimpleQueue: Any = queue.SimpleQueue
 set_sentinel: Any = getattr(_thread, "_set_sentinel", None)
 start_joinable_thread: Any = getattr(threading, "_start_joinable_thread", None)
 ThreadHandle: Any = getattr(threading, "_ThreadHandle", None)
+is_alive = threading.Thread.is_alive
+stop: Any = getattr(threading.Thread, "_stop", None)

@@ -41,14 +41,21 @@ class Task:
         "operation",
         "reads",
         "run",
+        "started",
         "thing",
         "wants",
     )
 
     def __init__(
-        self, number: int, name: str, run: Callable[[], None], is_daemon: bool, early_timeouts: int = 0
+        self,
+        parent: Task | None,
+        name: str,
+        run: Callable[[], None],
+        is_daemon: bool,
+        early_timeouts: int = 0,
     ) -> None:
-        self.number = number
+        self.number = 1 if parent is None else parent.child_number()
+        """The same in every execution of a trace: whose child it is, and the how-many-eth."""
         self.name = name
         self.run = run
         self.is_daemon = is_daemon
@@ -68,9 +75,19 @@ class Task:
         """Whether the clock moved when its time ran out."""
         self.operation = "start"
         self.thing: object = self
-        self.created = 0
+        self.created = self.started = 0
         self.reads = 0
         self.kills = 0
+
+    def child_number(self) -> int:
+        """The number of the next task that this one starts.
+
+        A path down the tree of tasks as bits: to that of the parent the how-many-eth child is added in
+        Elias' gamma code, which no other number begins with. To count tasks as they are started would
+        give them other numbers in another order of two independent starts.
+        """
+        self.started += 1
+        return self.number << 2 * self.started.bit_length() - 1 | self.started
 
     @property
     def may_be_early(self) -> bool:

@@ -16,7 +16,7 @@ from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.membership import own_world
 from pytest_littleloops.simulation.primitives import Lock, is_running
 from pytest_littleloops.simulation.tasks import Task
-from pytest_littleloops.simulation.trace import RELEASE
+from pytest_littleloops.simulation.trace import RELEASE, Key
 from pytest_littleloops.simulation.world import World
 
 
@@ -51,10 +51,11 @@ class Sentinel(Lock):
         if self.is_new and self.ident == real.get_ident():
             self.is_new = False
             return True
-        if not blocking:
+        deadline = world.deadline(timeout) if blocking and timeout != -1 else None
+        if deadline is None and (not blocking or timeout != -1):
             world.point("look at", self)
             return not self.held
-        return world.point("join", self, self, None if timeout == -1 else world.clock + timeout)
+        return world.point("join", self, self, deadline)
 
     def release(self) -> None:
         """Nothing, as whoever waited has not taken it; but in a forked child."""
@@ -73,6 +74,11 @@ class Started:
     The standard library has the starter wait until the new thread has said so. Nothing of the user's
     happens in between, and both orders of the two would be another schedule for each thread.
     """
+
+    def __init__(self, event: threading.Event) -> None:
+        lock = event._cond._lock  # type: ignore[attr-defined]
+        self.name: Key = lock.name if isinstance(lock, Lock) else ()
+        """That of what it stands in for."""
 
     def is_set(self) -> bool:
         """Yes."""
@@ -138,6 +144,20 @@ def set_sentinel() -> Sentinel:
         return real.set_sentinel()  # type: ignore[no-any-return]
     ident = real.get_ident()
     return _sentinels.get(ident) or Sentinel.of_thread(world, ident)
+
+
+def is_alive(thread: Any) -> bool:
+    """What `Thread.is_alive` is before Python 3.13: each look is a step, also the one after the first to
+    see that it has ended."""
+    if isinstance(thread._tstate_lock, Sentinel) and own_world() is not None:
+        return not thread._tstate_lock.acquire(False)
+    return bool(real.is_alive(thread))
+
+
+def stop(thread: Any) -> None:
+    """What `Thread._stop` is then: nobody notes for those who ask later that it has ended."""
+    if not isinstance(thread._tstate_lock, Sentinel) or own_world() is None:
+        real.stop(thread)
 
 
 def _keep_quiet_when_killed(thread: Any) -> None:
@@ -250,7 +270,7 @@ def _start(
         is_daemon = bool(getattr(thread, "daemon", True))
     task = world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
     if isinstance(thread, threading.Thread):
-        thread._started = Started()  # type: ignore[attr-defined]
+        thread._started = Started(thread._started)  # type: ignore[attr-defined]
         thread._ident = task.carrier.ident  # type: ignore[attr-defined]
     return task
 

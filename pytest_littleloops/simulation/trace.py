@@ -64,7 +64,7 @@ A plain tuple, as one is made for each access, and unpacked for most: half the t
 _UNTOUCHED: _Record = (0, 0, False, 0, 0, 0, 0, 0)
 
 
-_DEPENDING = frozenset({"try to acquire", "compare and exchange", "look for an item of"})
+_DEPENDING = frozenset({"try to acquire", "let go of", "compare and exchange", "look for an item of"})
 """Operations that do one thing or another, as the object happens to be."""
 
 
@@ -326,11 +326,13 @@ class Trace:
         self.close()
         never_done = []
         for task in world.live:
-            # Of several daemons that wait for one thing, the end of the world hides the race.
-            world.is_beyond_proof = world.is_beyond_proof or task.wants is not None
             touched, past = announced(task), self._past.get(task.number, 0)
             self._can_wait, self._is_timed = task.wants is not None, task.deadline is not None
-            rivals, _ = self._rivals(touched, past)
+            # Apart, as the end of the world comes behind all else and would hide it: what another daemon
+            # took that this one waits for.
+            rivals = self._rivals({key: kind for key, kind in touched.items() if key != END_KEY}, past)[0]
+            if task.is_daemon:
+                rivals |= self._rivals({END_KEY: READ}, past)[0]
             if rivals:
                 never_done.append((task.number, touched, possible(task), past, rivals))
         for number, touched, could, past, rivals in never_done:
@@ -376,6 +378,8 @@ def announced(task: Task) -> Accesses:
         touched = {getattr(thing, "name", OUTSIDE_KEY): READ}
     elif operation == "try to acquire":
         touched = {thing.name: READ if thing.held else ACQUIRE}  # type: ignore[attr-defined]
+    elif operation == "let go of":
+        touched = {thing.name: RELEASE if thing.held else READ}  # type: ignore[attr-defined]
     else:
         touched = {getattr(thing, "name", OUTSIDE_KEY): WRITE}
     if task.is_daemon:

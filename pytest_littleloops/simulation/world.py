@@ -115,10 +115,6 @@ class World:
         """What comes before what; kept where data that no lock guards is not looked for."""
         self.is_bounded = False
         """Whether a timed wait could have ended early, had that not happened often enough."""
-        self.is_beyond_proof = False
-        """Whether a search would miss orders: of threads that threads start, which are named in the order
-        of their starts; of waits for no time at all; of releases of what is free; of who first asks for
-        the number of a future."""
         self.recorder: Recorder | None = None
         self.outside: set[str] = set()
         """What was used that is not under control, and where."""
@@ -215,9 +211,7 @@ class World:
 
     def spawn(self, name: str, run: Callable[[], None], *, is_daemon: bool) -> Task:
         """A new task, which may be chosen from now on."""
-        if self.current is not None and self.current.number > 0:
-            self.is_beyond_proof = True
-        task = Task(len(self.tasks), name, run, is_daemon, self.early_timeouts)
+        task = Task(self.current, name, run, is_daemon, self.early_timeouts)
         task.carrier.job = lambda: self._carry(task)
         self.tasks.append(task)
         self.live.append(task)
@@ -252,7 +246,6 @@ class World:
         trace = self.trace
         if trace is not None and deadline is not None:
             trace.touch(CLOCK_KEY, READ)
-            self.is_beyond_proof = self.is_beyond_proof or deadline <= self.clock
         chosen = self._next()
         if chosen is not task:
             if chosen is None:
@@ -269,6 +262,11 @@ class World:
             self.recorder.step(task, sys._getframe(1))
         task.wants = task.deadline = None
         return not task.is_timed_out
+
+    def deadline(self, seconds: float) -> float | None:
+        """When a wait that begins now ends; None if that is at once: then it is no wait, but a try."""
+        deadline = self.clock + seconds
+        return deadline if deadline > self.clock else None
 
     def read_clock(self) -> float:
         """The virtual time: each read takes a microsecond.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 
 from pytest_littleloops import Cell
 
@@ -372,15 +373,152 @@ def executor_of_one(outcomes: Outcomes) -> None:
     outcomes.add(tuple(seen))
 
 
+def asked_after_another(outcomes: Outcomes) -> None:
+    """Whether a thread is alive, also asked of one whose end another has seen already."""
+    seen: list[object] = []
+    short = threading.Thread(target=lambda: None)
+
+    def ask() -> None:
+        short.join(0)
+        seen.append(short.is_alive())
+
+    short.start()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    short.join()
+    asking.join()
+    outcomes.add(tuple(seen))
+
+
+def released_by_another(outcomes: Outcomes) -> None:
+    """A lock that may be free by then, and two that let go of one."""
+    free, held, seen = threading.Lock(), threading.Lock(), list[object]()
+    held.acquire()
+
+    def let_go(lock: threading.Lock, name: str) -> None:
+        try:
+            lock.release()
+        except RuntimeError:
+            seen.append(f"{name} was free")
+
+    def hold() -> None:
+        free.acquire()
+        let_go(free, "own")
+
+    together(hold, lambda: let_go(free, "other's"), lambda: let_go(held, "a"), lambda: let_go(held, "b"))
+    outcomes.add(tuple(sorted(map(str, seen))))
+
+
+def drained_queue(outcomes: Outcomes) -> None:
+    """Who takes the first item: the worker, or the one who empties the queue for it."""
+    items, count = queue.SimpleQueue[int](), 0
+    worker = threading.Thread(target=items.get)
+    worker.start()
+    items.put(1)
+    while True:
+        try:
+            items.get_nowait()
+        except queue.Empty:
+            break
+        count += 1
+    items.put(2)
+    worker.join()
+    outcomes.add(count)
+
+
+def executor_that_drops_what_waits(outcomes: Outcomes) -> None:
+    """The job was cancelled, or had begun."""
+    executor = ThreadPoolExecutor(1)
+    future = executor.submit(int)
+    executor.shutdown(cancel_futures=True)
+    outcomes.add(future.cancelled())
+
+
+def daemons_that_wait(outcomes: Outcomes) -> None:
+    """One of two gets the lock before the end, or none."""
+    lock, first = threading.Lock(), Cell(0)
+    lock.acquire()
+
+    def take(number: int) -> None:
+        lock.acquire()
+        first.set(number)
+
+    for number in (1, 2):
+        threading.Thread(target=take, args=(number,), daemon=True).start()
+    lock.release()
+    time.sleep(1)
+    outcomes.add(first.get())
+
+
+def look_at_a_barrier(outcomes: Outcomes) -> None:
+    """How many wait there, and whether it is broken."""
+    two, seen = threading.Barrier(2), list[object]()
+
+    def meet() -> None:
+        with suppress(threading.BrokenBarrierError):
+            two.wait()
+
+    def look() -> None:
+        seen.append((two.n_waiting, two.broken))
+        two.abort()
+
+    together(meet, look)
+    outcomes.add(tuple(seen))
+
+
+def waits_of_no_time(outcomes: Outcomes) -> None:
+    """They wait for nobody, and see what is there."""
+    lock, items, seen = threading.Lock(), queue.SimpleQueue[int](), list[object]()
+
+    def work() -> None:
+        with lock:
+            items.put(1)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join(0)
+    seen.append(lock.acquire(timeout=0))
+    if seen[0]:
+        lock.release()
+    try:
+        seen.append(items.get(timeout=0))
+    except queue.Empty:
+        seen.append("empty")
+    time.sleep(0)
+    worker.join()
+    outcomes.add(tuple(seen))
+
+
+def futures_in_two_orders(outcomes: Outcomes) -> None:
+    """Two wait for the same two: the standard library takes their locks in one order."""
+    futures, seen = [Future[int](), Future[int]()], dict[str, object]()
+
+    def see(name: str, of: list[Future[int]]) -> None:
+        seen[name] = len(wait(of, return_when="FIRST_COMPLETED").done)
+
+    def end() -> None:
+        for future in futures:
+            future.set_result(1)
+
+    together(lambda: see("one", futures), lambda: see("other", futures[::-1]), end)
+    outcomes.add(said(seen))
+
+
 SMALL = [
     lock, nested_rlock, try_lock, condition, condition_with_a_timeout, event, event_with_a_timeout,
     semaphore, semaphore_with_a_timeout, lock_with_a_timeout, cancel_a_future, equal_deadlines,
     two_locks_in_one_order, simple_queue, two_puts_and_a_look,
     joined_queue, alive, daemon, timer, barrier, clocks, executor_of_one,
+    asked_after_another, released_by_another, drained_queue, executor_that_drops_what_waits,
+    daemons_that_wait, look_at_a_barrier, waits_of_no_time,
 ]  # fmt: skip
 
 TIMED = [
     condition_with_a_timeout, event_with_a_timeout, semaphore_with_a_timeout, lock_with_a_timeout,
     equal_deadlines, simple_queue, alive, timer, barrier, clocks, executor_of_one,
+    daemons_that_wait,
 ]  # fmt: skip
 """Those in which a wait may end early."""
+
+LARGE = [futures_in_two_orders]
+"""Those that a brute force needs a minute for."""

@@ -8,8 +8,9 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -302,40 +303,38 @@ def test_a_bound_that_the_search_does_not_have_is_not_told() -> None:
     assert found.summary() == "proved, 2 schedules, all 2 traces"
 
 
-def starts_a_thread() -> None:
-    """In a thread."""
-    in_threads(lambda: in_threads(lambda: None))
+def test_threads_are_told_apart_by_who_started_them() -> None:
+    """Not by the order of the starts, which is another one in other orders of one trace."""
+    outcomes = set[tuple[bool, int]]()
 
+    def scenario() -> None:
+        value, alive = Cell(0), list[bool]()
+        grandchildren: list[threading.Thread] = []
 
-def waits_for_no_time() -> None:
-    """A look at a thread."""
-    thread = threading.Thread(target=lambda: None)
-    thread.start()
-    thread.join(0)
+        def start(function: Callable[[], object]) -> threading.Thread:
+            thread = threading.Thread(target=function)
+            thread.start()
+            grandchildren.append(thread)
+            return thread
 
+        def increment() -> None:
+            value.set(value.get() + 1)
+            start(lambda: None)
 
-def releases_what_is_free() -> None:
-    """And is told so."""
-    with pytest.raises(RuntimeError):
-        threading.Lock().release()
+        def look() -> None:
+            child = start(lambda: None)
+            child.join(1)
+            alive.append(child.is_alive())
+            start(lambda: value.set(3))
 
+        in_threads(increment, look)
+        for thread in grandchildren:
+            thread.join()
+        outcomes.add((alive[0], value.get()))
 
-def waits_for_futures_in_a_thread() -> None:
-    """The standard library takes their locks in the order of their numbers."""
-    futures = [Future[int](), Future[int]()]
-    for future in futures:
-        future.set_result(1)
-    in_threads(lambda: wait(futures))
-
-
-@pytest.mark.parametrize(
-    "scenario",
-    [starts_a_thread, waits_for_no_time, releases_what_is_free, waits_for_futures_in_a_thread],
-)
-def test_what_the_search_does_not_treat_is_not_proved(scenario: Callable[[], None]) -> None:
-    """It would miss orders of these."""
-    found = explore(scenario, schedules=300)
-    assert (found.verdict, found.schedules) == ("sampled", 300)
+    found = explore(scenario, strategy="dpor", early_timeouts=1)
+    assert found.summary() == "proved, 9 schedules, all 9 traces"
+    assert outcomes == set(product((False, True), (1, 3, 4)))
 
 
 def test_threads_that_share_nothing_that_is_seen() -> None:

@@ -81,8 +81,7 @@ class OptimalReduction:
             )
             return
         # What happens outside of control conflicts with what nobody knows.
-        is_beyond = bool(world.outside or world.leftovers or world.is_beyond_proof)
-        self._is_partial = self._is_partial or is_beyond
+        self._is_partial = self._is_partial or bool(world.outside or world.leftovers)
         # The last of a schedule that was cut off did not become a step.
         del self._path[trace.length :]
         for node, accesses in zip(self._path, trace.accesses, strict=False):
