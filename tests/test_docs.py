@@ -28,7 +28,7 @@ DIFFERS = (
     (r"\b(proved|sampled|certified), [\d,]+ schedules", r"\1, # schedules"),
     (r"\ball [\d,]+ traces", "all # traces"),
     (r"\b[\d,]+ of them (cut off|blocked)", r"# of them \1"),
-    (r"\ban estimated [-.\de]+% of all", "an estimated #% of all"),
+    (r"\b[\d,]+ traces, an estimated [-.\de]+% of all", "# traces, an estimated #% of all"),
     (r"\b\d+ switch(es)? after shrinking from \d+", "# switches after shrinking from #"),
     (r"^(E? +)\d+  +", r"\1#  "),
     (r"(?<=\S)  +", "  "),

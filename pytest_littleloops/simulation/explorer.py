@@ -102,7 +102,8 @@ class Exploration:
         if self.bounds:
             text += f", with {' and '.join(self.bounds)}"
         if 0 < self.seen < 1:
-            text += f", an estimated {_percent(self.seen)} of all"
+            traces = f"{self.traces:,} trace{'s' * (self.traces != 1)}, " if self.traces else ""
+            text += f", {traces}an estimated {_percent(self.seen)} of all"
         if self.outside:
             text += f", outside of control: {', '.join(self.outside)}"
         return text
@@ -270,7 +271,11 @@ class Explorer:
             yield f"at most {preemptions} preemption{'s' * (preemptions != 1)}"
         if self._is_bounded:
             count = self._early_timeouts
-            yield f"at most {count} early timeout{'s' * (count != 1)} a thread"
+            yield (
+                f"at most {count} early timeout{'s' * (count != 1)} a thread"
+                if count
+                else "no early timeouts"
+            )
 
     def _fails_again(self, token: str) -> bool:
         """Whether a schedule that failed at another time fails still; or leads elsewhere."""

@@ -88,6 +88,9 @@ class Story:
         behind = _BEHIND.get(task.operation)
         if behind is not None:
             called = f"goes on behind {task.said(self.place_of(task.thing), behind)}"
+        elif called == "Condition.wait" and not task.is_timed_out:
+            # The one call that gives others their turn in the midst of it.
+            called += " begins" if task.operation == "release" else " ends"
         elif task.operation in _UNTOLD:
             called = ""
         if task.is_timed_out and called and task.thing != CLOCK:
@@ -116,7 +119,7 @@ def tell(steps: Sequence[Step], switches: int) -> str:
     rows = [line for line in shown if not isinstance(line, str)]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     count = f"{switches} switch{'es' * (switches != 1)} of task"
-    text = [f"  the schedule, {len(steps)} steps with {count}:"]
+    text = [f"  the schedule, {len(steps)} step{'s' * (len(steps) != 1)} with {count}:"]
     if left_out > 0:
         text.append(f"    ({left_out} lines before these)")
     previous = ""

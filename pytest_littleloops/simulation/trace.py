@@ -109,8 +109,8 @@ class Trace:
         self._records: dict[Key, _Record] = {}
         self._past: dict[int, int] = {}
         # The steps that came before whatever a task does next.
-        self._undo: list[tuple[int, int, tuple[int, ...], list[tuple[Key, _Record | None]]]] = []
-        # For each step: its task and the past of that, tasks that it started, records that it replaced.
+        self._undo: list[tuple[int, int, list[tuple[Key, _Record | None]]]] = []
+        # For each step: its task and the past of that, records that it replaced.
         self._moments: list[tuple[int, int]] = []
         self._moments_read = 0
         self._is_open = False
@@ -123,10 +123,8 @@ class Trace:
     def rewind(self, count: int) -> None:
         """Be the trace of an execution whose first `count` steps are known."""
         records = self._records
-        for task, past, started, replaced in reversed(self._undo[count:]):
+        for task, past, replaced in reversed(self._undo[count:]):
             self._past[task] = past
-            for one in started:
-                del self._past[one]
             for key, record in reversed(replaced):
                 if record is None:
                     del records[key]
@@ -317,7 +315,7 @@ class Trace:
         if self.listener is not None:
             # Only a search ever asks for these, or rewinds.
             self.of_task[task] = self.of_task.get(task, 0) | bit
-            self._undo.append((task, past, tuple(self._started), replaced))
+            self._undo.append((task, past, replaced))
 
     # -- when it has ended
 

@@ -169,7 +169,7 @@ def test_without_these_arguments_the_same_tests_say_otherwise(pytester: pytest.P
     result.assert_outcomes(passed=2, failed=3)
     result.stdout.fnmatch_lines(
         [
-            "*::test_schedules PASSED (sampled, 160 schedules, an estimated *% of all)*",
+            "*::test_schedules PASSED (sampled, 160 schedules, 80 traces, an estimated *% of all)*",
             "*::test_seed FAILED*",
             "*::test_preemptions FAILED*",
             "*::test_early_timeouts FAILED*",

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 
 from pytest_littleloops import Cell
 
@@ -362,6 +361,19 @@ def clocks(outcomes: Outcomes) -> None:
     outcomes.add(tuple(sorted(seen.items())))
 
 
+def readings(outcomes: Outcomes) -> None:
+    """The clock goes on as steps are taken that come before it is read, and by no others."""
+    cell, seen = Cell(0), dict[str, object]()
+
+    def read(name: str) -> None:
+        seen[name] = cell.get(), round(time.monotonic() * 1e6)
+        cell.set(1)
+        seen[name + " again"] = round(time.monotonic() * 1e6)
+
+    together(lambda: read("one"), lambda: read("other"))
+    outcomes.add(said(seen))
+
+
 def executor_of_one(outcomes: Outcomes) -> None:
     """A canceller, and one who waits with a timeout."""
     seen: list[object] = []
@@ -390,23 +402,39 @@ def asked_after_another(outcomes: Outcomes) -> None:
     outcomes.add(tuple(seen))
 
 
-def released_by_another(outcomes: Outcomes) -> None:
-    """A lock that may be free by then, and two that let go of one."""
-    free, held, seen = threading.Lock(), threading.Lock(), list[object]()
-    held.acquire()
+def _let_go(lock: threading.Lock) -> str:
+    try:
+        lock.release()
+    except RuntimeError:
+        return "was free"
+    return "let go"
 
-    def let_go(lock: threading.Lock, name: str) -> None:
-        try:
-            lock.release()
-        except RuntimeError:
-            seen.append(f"{name} was free")
+
+def released_by_another(outcomes: Outcomes) -> None:
+    """If it is taken by then."""
+    lock, seen = threading.Lock(), dict[str, object]()
 
     def hold() -> None:
-        free.acquire()
-        let_go(free, "own")
+        lock.acquire()
+        seen["holder"] = _let_go(lock)
 
-    together(hold, lambda: let_go(free, "other's"), lambda: let_go(held, "a"), lambda: let_go(held, "b"))
-    outcomes.add(tuple(sorted(map(str, seen))))
+    def let_go() -> None:
+        seen["other"] = _let_go(lock)
+
+    together(hold, let_go)
+    outcomes.add(said(seen))
+
+
+def released_twice(outcomes: Outcomes) -> None:
+    """One of the two is told that it is free, if nobody takes it in between."""
+    lock, seen = threading.Lock(), dict[str, object]()
+    lock.acquire()
+
+    def let_go(name: str) -> None:
+        seen[name] = _let_go(lock)
+
+    together(lock.acquire, lambda: let_go("one"), lambda: let_go("other"))
+    outcomes.add(said(seen))
 
 
 def drained_queue(outcomes: Outcomes) -> None:
@@ -451,18 +479,21 @@ def daemons_that_wait(outcomes: Outcomes) -> None:
 
 
 def look_at_a_barrier(outcomes: Outcomes) -> None:
-    """How many wait there, and whether it is broken."""
+    """How many wait there."""
     two, seen = threading.Barrier(2), list[object]()
 
-    def meet() -> None:
-        with suppress(threading.BrokenBarrierError):
-            two.wait()
+    def look_and_meet() -> None:
+        seen.append(two.n_waiting)
+        two.wait()
 
-    def look() -> None:
-        seen.append((two.n_waiting, two.broken))
-        two.abort()
+    together(two.wait, look_and_meet)
+    outcomes.add(tuple(seen))
 
-    together(meet, look)
+
+def look_at_a_broken_barrier(outcomes: Outcomes) -> None:
+    """Whether it is that by then."""
+    barrier, seen = threading.Barrier(2), list[object]()
+    together(barrier.abort, lambda: seen.append(barrier.broken))
     outcomes.add(tuple(seen))
 
 
@@ -509,8 +540,8 @@ SMALL = [
     semaphore, semaphore_with_a_timeout, lock_with_a_timeout, cancel_a_future, equal_deadlines,
     two_locks_in_one_order, simple_queue, two_puts_and_a_look,
     joined_queue, alive, daemon, timer, barrier, clocks, executor_of_one,
-    asked_after_another, released_by_another, drained_queue, executor_that_drops_what_waits,
-    daemons_that_wait, look_at_a_barrier, waits_of_no_time,
+    asked_after_another, released_by_another, released_twice, drained_queue, executor_that_drops_what_waits,
+    daemons_that_wait, look_at_a_barrier, look_at_a_broken_barrier, waits_of_no_time,
 ]  # fmt: skip
 
 TIMED = [
@@ -519,6 +550,9 @@ TIMED = [
     daemons_that_wait,
 ]  # fmt: skip
 """Those in which a wait may end early."""
+
+EXACT = [readings]
+"""Those that come to other times where there are more steps, as behind each release."""
 
 LARGE = [futures_in_two_orders]
 """Those that a brute force needs a minute for."""

@@ -23,7 +23,7 @@ Outcome = tuple[tuple[object, ...], ...]
 
 @dataclass(frozen=True)
 class Program:
-    """Threads, each a list of operations; two cells, two locks, an event, a semaphore and a queue."""
+    """Threads, each a list of operations; two cells, four locks, an event, a semaphore and a queue."""
 
     threads: tuple[tuple[Operation, ...], ...]
 
@@ -34,6 +34,7 @@ class Program:
             "y": Cell(0),
             "a": threading.Lock(),
             "b": threading.Lock(),
+            "c": threading.Lock(),
             "r": threading.RLock(),
             "e": threading.Event(),
             "s": threading.Semaphore(1),
@@ -80,6 +81,14 @@ def _do(thing: Any, what: str, value: int) -> object:
         if got:
             thing.release()
         return got
+    elif what == "grab":
+        return thing.acquire(blocking=False)
+    elif what == "let go":
+        try:
+            thing.release()
+        except RuntimeError:
+            return "was free"
+        return "let go"
     elif what == "release":
         thing.release()
     elif what == "is set":
@@ -159,6 +168,14 @@ def _step(state: _State, number: int, what: str, name: str, value: int) -> tuple
             return "read", after(False)
         changes = {"held": state.held | {name}, "trying": state.trying | {number}}
         return "change", after(True, stays=True, **changes)
+    if what == "grab":
+        if name in state.held:
+            return "read", after(False)
+        return "change", after(True, held=state.held | {name})
+    if what == "let go":
+        if name not in state.held:
+            return "read", after("was free")
+        return "change", after("let go", held=state.held - {name})
     if what == "is set":
         return "read", after(state.is_set)
     if what == "fire":
@@ -226,7 +243,7 @@ def random_program(seed: int, *, is_simple: bool) -> Program:
 def _random_thread(draw: random.Random, length: int, is_simple: bool) -> tuple[Operation, ...]:
     operations: list[Operation] = []
     while len(operations) < length:
-        kind = draw.randrange(3 if is_simple else 7)
+        kind = draw.randrange(3 if is_simple else 9)
         cell = draw.choice("xy")
         if kind == 0:
             operations.append(("set", cell, draw.randint(1, 2)))
@@ -242,6 +259,9 @@ def _random_thread(draw: random.Random, length: int, is_simple: bool) -> tuple[O
             operations.append(draw.choice([("is set", "e", 0), ("fire", "e", 0)]))
         elif kind == 5:
             operations.append(("put", "q", draw.randint(1, 2)))
-        else:
+        elif kind == 6:
             operations.append(("take", "q", 0))
+        else:
+            # Also by one who does not hold it.
+            operations.append((draw.choice(["grab", "let go"]), "c", 0))
     return tuple(operations)

@@ -21,7 +21,7 @@ from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.simulation.failures import Deadlock
 from tests.simulation import yardsticks
 from tests.simulation.brute_force import seen_by
-from tests.simulation.hand_written import SMALL, TIMED, Outcomes
+from tests.simulation.hand_written import EXACT, SMALL, TIMED, Outcomes
 from tests.simulation.scenarios import in_threads
 from tests.simulation.small_programs import Outcome, random_program
 from tests.simulation.timed_programs import TimedProgram
@@ -46,7 +46,7 @@ def test_each_trace_is_seen_once(program: Callable[[int], None], size: int, trac
     assert (found.verdict, found.schedules, found.traces, found.blocked) == ("proved", traces, traces, 0)
 
 
-@pytest.mark.parametrize("program", SMALL)
+@pytest.mark.parametrize("program", [*SMALL, *EXACT])
 def test_it_sees_all_that_a_brute_force_sees(program: Callable[[Outcomes], None]) -> None:
     """And nothing else."""
     outcomes, found = seen_by("dpor", program)
@@ -232,7 +232,7 @@ def test_what_was_not_finished_is_estimated() -> None:
     found = explore(lambda: yardsticks.readers(8), strategy="dpor", schedules=100)
     assert (found.verdict, found.traces, found.exhaustive) == ("sampled", 100, False)
     assert found.seen == pytest.approx(100 / 256, abs=0.2)
-    assert found.summary() == f"sampled, 100 schedules, an estimated {found.seen:.0%} of all"
+    assert found.summary() == f"sampled, 100 schedules, 100 traces, an estimated {found.seen:.0%} of all"
 
 
 def test_what_was_cut_off_is_not_proved() -> None:
@@ -248,7 +248,7 @@ def test_what_was_cut_off_is_not_proved() -> None:
         in_threads(spin, lambda: cell.set(1))
 
     found = explore(scenario, strategy="dpor", max_steps=200, schedules=50)
-    assert (found.verdict, found.exhaustive) == ("not certified", False)
+    assert (found.verdict, found.exhaustive, found.seen) == ("not certified", False, 0)
     assert found.cut_off
 
 
@@ -297,6 +297,16 @@ def test_what_only_the_first_run_used_outside_is_not_proved() -> None:
     assert (found.verdict, found.exhaustive) == ("sampled", False)
 
 
+def test_what_is_used_outside_is_sampled_to_the_end() -> None:
+    """The search has come to its end, and that is not the end of what may happen."""
+
+    def scenario() -> None:
+        select.select([], [], [], 0)
+
+    found = explore(scenario, schedules=300)
+    assert (found.verdict, found.schedules, found.seen) == ("sampled", 300, 0)
+
+
 def test_a_bound_that_the_search_does_not_have_is_not_told() -> None:
     """Preemptions are counted by dfs alone."""
     found = explore(lambda: yardsticks.one_lock(2), strategy="dpor", preemptions=0)
@@ -335,6 +345,26 @@ def test_threads_are_told_apart_by_who_started_them() -> None:
     found = explore(scenario, strategy="dpor", early_timeouts=1)
     assert found.summary() == "proved, 9 schedules, all 9 traces"
     assert outcomes == set(product((False, True), (1, 3, 4)))
+
+
+def test_a_daemon_may_be_dropped_after_any_of_its_steps() -> None:
+    """Also where nobody else looks at what it does."""
+    done: list[int] = []
+
+    def scenario() -> None:
+        done.append(0)
+        cell, other = Cell(0), Cell(0)
+
+        def work() -> None:
+            for number in (1, 2, 3):
+                cell.set(number)
+                done[-1] = number
+
+        threading.Thread(target=work, daemon=True).start()
+        in_threads(lambda: other.set(1))
+
+    assert explore(scenario, strategy="dpor").verdict == "proved"
+    assert set(done) == {0, 1, 2, 3}
 
 
 def test_threads_that_share_nothing_that_is_seen() -> None:
