@@ -118,7 +118,7 @@ class Trace:
         self._possible: Accesses = {}
         self._started: list[int] = []
         self._enablers: list[int] = []
-        self._can_wait = self._is_timed = self._is_barrier = False
+        self._can_wait = self._is_timed = self._is_late = self._is_barrier = False
 
     def rewind(self, count: int) -> None:
         """Be the trace of an execution whose first `count` steps are known."""
@@ -140,7 +140,7 @@ class Trace:
         self.races.clear()
         self.known = count
         self.count = self._moments_read = 0
-        self._is_open = self._is_timed = self._is_barrier = False
+        self._is_open = self._is_timed = self._is_late = self._is_barrier = False
         self._started, self._enablers = [], []
 
     # -- while the world runs
@@ -170,6 +170,7 @@ class Trace:
         if not task.is_timed_out:
             self._is_timed = True
             return
+        self._is_late = True
         self._touched[CLOCK_KEY] = WRITE if task.is_jump else READ
         # Nobody else could go on: it comes behind all that came before.
         self._is_barrier = task.is_jump and task.is_forced
@@ -232,7 +233,7 @@ class Trace:
             self.races.append((rival.bit_length() - 1, number))
             rivals ^= rival
         before = (bit << 1) - 1 if self._is_barrier else past | joined | bit
-        self._is_timed = self._is_barrier = False
+        self._is_timed = self._is_late = self._is_barrier = False
         self._keep(task, touched, self._possible, before, past)
         if self._started:
             for started in self._started:
@@ -273,8 +274,9 @@ class Trace:
                 rivals |= found
             is_first = False
         rivals &= ~past
-        if rivals & (rivals - 1) and not is_timed:
-            # A race that another one is in between of is not to be turned around by itself.
+        if rivals & (rivals - 1) and not (is_timed or self._is_late):
+            # A race that another one is in between of is not to be turned around by itself. Of a step with
+            # a time that can run out the one in between may be none: it could not come before that.
             for step in bits(rivals):
                 rivals &= ~(self.before[step] ^ 1 << step)
         return rivals, joined | enabled_by

@@ -87,8 +87,9 @@ def test_random_programs_of_all_primitives(block: int) -> None:
         assert (outcomes, found.verdict) == (program.outcomes(), "proved"), seed
 
 
-@pytest.mark.parametrize("early_timeouts", [0, 1, 2])
-@pytest.mark.parametrize("seed", [0, 9, 12, 13, 100, 102])
+@pytest.mark.parametrize(
+    ("seed", "early_timeouts"), [*product((0, 9, 12, 13, 100, 102), (0, 1, 2)), (858, 0)]
+)
 def test_random_programs_of_timed_waits(seed: int, early_timeouts: int) -> None:
     """A search misses something of some, if it counts early timeouts of all threads together."""
     program = TimedProgram(seed)
@@ -295,6 +296,46 @@ def test_what_only_the_first_run_used_outside_is_not_proved() -> None:
 
     found = explore(scenario, strategy="dpor")
     assert (found.verdict, found.exhaustive) == ("sampled", False)
+
+
+@pytest.mark.parametrize(("name", "values"), [("n_waiting", {0, 1}), ("broken", {False, True})])
+def test_looks_that_take_no_lock_are_steps(name: str, values: set[object]) -> None:
+    """The standard library looks at a barrier so."""
+    outcomes = set[object]()
+
+    def scenario() -> None:
+        barrier = threading.Barrier(2)
+        change = barrier.wait if name == "n_waiting" else barrier.abort
+        thread = threading.Thread(target=change)
+        thread.start()
+        outcomes.add(getattr(barrier, name))
+        if name == "n_waiting":
+            barrier.wait()
+
+    assert explore(scenario, strategy="dpor").verdict == "proved"
+    assert outcomes == values
+
+
+def test_tries_that_fail_commute() -> None:
+    """Each finds the lock taken, whoever is first."""
+
+    def scenario() -> None:
+        lock = threading.Lock()
+        with lock:
+            in_threads(*[lambda: lock.acquire(blocking=False)] * 3)
+
+    found = explore(scenario, strategy="dpor")
+    assert (found.traces, found.blocked) == (1, 0)
+
+
+def test_the_order_in_which_times_run_out_is_no_choice() -> None:
+    """Where no wait may end early, the clock says who is first. It is sound there, not optimal."""
+
+    def scenario() -> None:
+        in_threads(*[partial(time.sleep, seconds) for seconds in (1, 2, 3)])
+
+    found = explore(scenario, strategy="dpor", early_timeouts=0)
+    assert (found.traces, found.blocked) == (1, 4)
 
 
 def test_what_is_used_outside_is_sampled_to_the_end() -> None:
