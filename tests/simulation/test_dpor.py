@@ -88,7 +88,8 @@ def test_random_programs_of_all_primitives(block: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "early_timeouts"), [*product((0, 9, 12, 13, 100, 102), (0, 1, 2)), (858, 0)]
+    ("seed", "early_timeouts"),
+    [*product((0, 9, 12, 13, 100, 102), (0, 1, 2)), (858, 0), (256, 1), (409, 1)],
 )
 def test_random_programs_of_timed_waits(seed: int, early_timeouts: int) -> None:
     """A search misses something of some, if it counts early timeouts of all threads together."""
