@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     )
     from pytest_littleloops.harness.ledger import Ledger as Ledger
     from pytest_littleloops.harness.ledger import PromiseBroken as PromiseBroken
+    from pytest_littleloops.harness.nemesis import CompletionFailed as CompletionFailed
+    from pytest_littleloops.harness.nemesis import Nemesis as Nemesis
+    from pytest_littleloops.harness.nemesis import WorkerDied as WorkerDied
+    from pytest_littleloops.harness.nemesis import WorkFailed as WorkFailed
     from pytest_littleloops.harness.patience import Hang as Hang
     from pytest_littleloops.harness.watching.lifecycle import Lifecycle as Lifecycle
     from pytest_littleloops.harness.watching.lifecycle import NotWatchable as NotWatchable
@@ -51,6 +55,7 @@ _HOMES = {
     "harness.ledger": ("Ledger", "PromiseBroken"),
     "harness.watching.lifecycle": ("Lifecycle", "NotWatchable"),
     "harness.fakes.manual_executor": ("ManualExecutor",),
+    "harness.nemesis": ("CompletionFailed", "Nemesis", "WorkFailed", "WorkerDied"),
     "harness.patience": ("Hang",),
     "harness.fakes.pool_factory": ("PoolFactory",),
     "harness.fakes.recording_orchestrator": ("RecordingOrchestrator",),

@@ -42,6 +42,7 @@ _RECORDABLE = {
             Kind.CANCELLED,
             Kind.INTERRUPTED,
             Kind.REQUEUED,
+            Kind.FAULT,
         )
     },
 }
@@ -106,7 +107,7 @@ class Ledger:
         """Tell the ledger by hand what happened to an issue.
 
         `event` is `submitted` or `queued`, `started`, `running`, `worked`, `completion` (with the
-        outcome as `detail`), a terminal state, or `requeued`.
+        outcome as `detail`), a terminal state, `requeued`, or `fault` (with its name as `detail`).
 
         Raises ValueError for any other word, TypeError if the id is no text.
         """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
     from pytest_littleloops.harness.fakes.recording_orchestrator import RecordingOrchestrator
     from pytest_littleloops.harness.ledger import Ledger
+    from pytest_littleloops.harness.nemesis import Nemesis
     from pytest_littleloops.reference.queue import IssueQueue
 
 Made = TypeVar("Made")
@@ -61,6 +62,26 @@ def manual_executor() -> ManualExecutor:
     from pytest_littleloops.harness.fakes.manual_executor import ManualExecutor
 
     return ManualExecutor()
+
+
+@pytest.fixture
+def nemesis(request: pytest.FixtureRequest) -> Iterator[Nemesis]:
+    """Has jobs, completions and executors go wrong: `arm job callback cancel shutdown executor`.
+
+    In an explored test the faults of its marker are choices that are made in every way.
+    """
+    from pytest_littleloops.harness.nemesis import Nemesis
+    from pytest_littleloops.plugin.settings import patience
+
+    ledger = request.getfixturevalue("ledger") if "ledger" in request.fixturenames else None
+
+    def note(issue_id: str, fault: str) -> None:
+        if ledger is not None and issue_id:
+            ledger.record(issue_id, "fault", detail=fault)
+
+    nemesis = Nemesis(note=note, patience=patience(request.config))
+    yield nemesis
+    nemesis.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ EXPLORE = {
     "seed": "The seed of what is chosen by chance (default: 0).",
     "preemptions": "With dfs: so many preemptions at most (default: any number).",
     "early_timeouts": "So many timeouts of each thread come early at most (default: 2).",
+    "faults": "What may go wrong, such as cancel,worker-raises: the nemesis does it (default: nothing).",
     "max_steps": "So many operations before a schedule is cut off (default: 20000).",
     "replay": "The token of a failing schedule: the explored test runs under that one alone.",
 }
@@ -34,7 +35,7 @@ INTERRUPTED = pytest.StashKey[list[str]]()
 IS_SUMMARY = pytest.StashKey[bool]()
 """Whether the tests are over and the summary is being printed."""
 
-_TEXTS = ("strategy", "replay")
+_TEXTS = ("strategy", "replay", "faults")
 
 
 def check(config: pytest.Config) -> None:
@@ -88,7 +89,8 @@ def _configured(config: pytest.Config) -> dict[str, tuple[object, str]]:
         source = f"littleloops_{name}" if option is None else option_of(name)
         text = config.getini(f"littleloops_{name}") if option is None else option
         if text:
-            found[name] = (text if name in _TEXTS else _whole_number(text, source), source)
+            value = text if name in _TEXTS else _whole_number(text, source)
+            found[name] = (tuple(text.replace(",", " ").split()) if name == "faults" else value, source)
     return found
 
 

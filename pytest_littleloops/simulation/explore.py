@@ -6,6 +6,8 @@ assumptions that are listed), *sampled* (so many schedules), or *not certified*.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytest_littleloops.simulation.explorer import Exploration, Explorer, Scenario
 from pytest_littleloops.simulation.settings import Settings
 
@@ -21,6 +23,7 @@ def explore(
     max_steps: int = 20_000,
     preemptions: int | None = None,
     early_timeouts: int = 2,
+    faults: Sequence[str] = (),
     patience: float = 10.0,
     replay: str | None = None,
 ) -> Exploration:
@@ -30,8 +33,8 @@ def explore(
     with `threading` is under control. What the other arguments mean, see `Settings`. One exploration runs
     at a time in a process.
 
-    Raises ValueError for a number out of range, a strategy or token that does not exist, and RuntimeError
-    inside another exploration.
+    Raises ValueError for a number out of range, a strategy, fault or token that does not exist, and
+    RuntimeError inside another exploration.
     """
     settings = Settings(
         schedules=schedules,
@@ -40,6 +43,7 @@ def explore(
         max_steps=max_steps,
         preemptions=preemptions,
         early_timeouts=early_timeouts,
+        faults=faults,
         patience=patience,
         replay=replay,
     )

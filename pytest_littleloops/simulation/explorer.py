@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pytest_littleloops.simulation import membership, real, threads
@@ -149,9 +149,8 @@ class Explorer:
         self._settings = settings
         self._surroundings = surroundings or Undisturbed()
         self._let_through = let_through
-        self._early_timeouts = settings.early_timeouts
-        self._seed = settings.seed
-        self._max_steps = settings.max_steps
+        self._now = settings
+        """What is so in the next execution: of a token some of it is its own."""
         self._is_fine = True
         self._placement = Placement()
         self._interrupts = Interrupts()
@@ -270,7 +269,7 @@ class Explorer:
         if preemptions is not None and self._settings.strategy == "dfs":
             yield f"at most {preemptions} preemption{'s' * (preemptions != 1)}"
         if self._is_bounded:
-            count = self._early_timeouts
+            count = self._now.early_timeouts
             yield (
                 f"at most {count} early timeout{'s' * (count != 1)} a thread"
                 if count
@@ -283,11 +282,14 @@ class Explorer:
             schedule = Schedule.from_token(token)
         except ValueError:
             return False
+        settings = self._settings
+        if set(schedule.faults) - set(settings.faults) or schedule.early_timeouts > settings.early_timeouts:
+            # By what is not asked for any more.
+            return False
         self._replay(schedule)
         if self.found.verdict == "failed":
             return True
-        self._early_timeouts, self._seed = self._settings.early_timeouts, self._settings.seed
-        self._max_steps = self._settings.max_steps
+        self._now = self._settings
         self.found.schedules = self.found.blocked = self.found.cut_off = 0
         self.found.failure = self.found.token = None
         self.found.steps = ()
@@ -295,8 +297,13 @@ class Explorer:
         return False
 
     def _replay(self, schedule: Schedule) -> None:
-        self._early_timeouts, self._seed = schedule.early_timeouts, schedule.seed
-        self._max_steps = schedule.max_steps or self._settings.max_steps
+        self._now = replace(
+            self._settings,
+            early_timeouts=schedule.early_timeouts,
+            seed=schedule.seed,
+            max_steps=schedule.max_steps or self._settings.max_steps,
+            faults=schedule.faults,
+        )
         self._is_fine = schedule.is_fine
         self.found.schedules = 1
         world, story = self._told(schedule.choices)
@@ -367,10 +374,11 @@ class Explorer:
         if not isinstance(world.failure, Nondeterministic):
             found.token = Schedule(
                 choices=tuple(world.choices),
-                early_timeouts=self._early_timeouts,
-                seed=self._seed,
+                early_timeouts=self._now.early_timeouts,
+                seed=self._now.seed,
                 is_fine=self._is_fine,
-                max_steps=0 if self._max_steps == _USUAL_STEPS else self._max_steps,
+                max_steps=0 if self._now.max_steps == _USUAL_STEPS else self._now.max_steps,
+                faults=tuple(self._now.faults),
                 fingerprint=0 if story is None or not is_certain else story.fingerprint,
             ).token()
 
@@ -382,8 +390,9 @@ class Explorer:
         self._placement.renew()
         world = World(
             chooser,
-            max_steps=self._max_steps,
-            early_timeouts=self._early_timeouts,
+            max_steps=self._now.max_steps,
+            early_timeouts=self._now.early_timeouts,
+            faults=tuple(self._now.faults),
             patience=settings.patience,
             began=self._began,
             is_fine=self._is_fine,
@@ -392,7 +401,7 @@ class Explorer:
         world.recorder = recorder
         # Off within a schedule, where a finalizer would act at a moment that no replay meets again.
         gc.disable()
-        random.seed(self._seed)
+        random.seed(self._now.seed)
         try:
             with self._control.over(world):
                 root = threading.Thread(target=self._body(world), name="MainThread")

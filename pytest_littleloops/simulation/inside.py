@@ -16,6 +16,12 @@ def is_in_world() -> bool:
     return own_world() is not None
 
 
+def enabled_faults() -> tuple[str, ...]:
+    """What may go wrong in the world of the calling task; nothing outside of one."""
+    world = own_world()
+    return () if world is None else world.faults
+
+
 def can_go_on(ident: int | None) -> bool | None:
     """Whether the task on the thread of this number can take its next step; None if there is none."""
     world = current_world()

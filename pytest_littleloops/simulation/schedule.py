@@ -10,6 +10,8 @@ import base64
 import zlib
 from dataclasses import dataclass
 
+from pytest_littleloops.simulation.faults import FAULTS
+
 _PREFIX = "LL1-"
 
 
@@ -25,6 +27,8 @@ class Schedule:
     """Whether tasks stopped behind a release too."""
     max_steps: int = 0
     """After how many operations it is cut off; 0 for the usual number."""
+    faults: tuple[str, ...] = ()
+    """Which faults could strike."""
     fingerprint: int = 0
     """Tells whether a replay met the choices at the same operations; 0 if that is not known."""
 
@@ -32,7 +36,8 @@ class Schedule:
         """The text that `from_token` reads."""
         seed = self.seed * 2 if self.seed >= 0 else -self.seed * 2 - 1
         early_timeouts = self.early_timeouts * 2 + self.is_fine
-        numbers = [early_timeouts, seed, self.max_steps, self.fingerprint]
+        faults = sum(1 << FAULTS.index(fault) for fault in self.faults)
+        numbers = [early_timeouts, seed, self.max_steps, self.fingerprint, faults]
         run = 0
         for choice in self.choices:
             if choice == 0:
@@ -63,7 +68,7 @@ class Schedule:
         except Exception:
             raise ValueError(f"{token!r} is damaged: copy it whole from the failure message") from None
         choices: list[int] = []
-        early_timeouts, seed, max_steps, fingerprint, *rest = numbers
+        early_timeouts, seed, max_steps, fingerprint, faults, *rest = numbers
         for run, choice in zip(rest[::2], rest[1::2], strict=False):
             choices += [0] * run + [choice]
         choices += [0] * rest[-1]
@@ -73,6 +78,7 @@ class Schedule:
             is_fine=bool(early_timeouts % 2),
             seed=-(seed + 1) // 2 if seed % 2 else seed // 2,
             max_steps=max_steps,
+            faults=tuple(fault for number, fault in enumerate(FAULTS) if faults >> number & 1),
             fingerprint=fingerprint,
         )
 

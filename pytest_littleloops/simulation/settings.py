@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_littleloops.simulation.faults import FAULTS
 from pytest_littleloops.simulation.schedule import Schedule
 from pytest_littleloops.simulation.strategies import STRATEGIES
 
@@ -24,6 +26,8 @@ class Settings:
     """Of each thread, so many timeouts at most come although something else could have gone on."""
     replay: str | None = None
     """The token of the one schedule to run."""
+    faults: Sequence[str] = ()
+    """What may go wrong, of `FAULTS`."""
     patience: float = 10.0
     """So many seconds of real time may pass in a task that reaches no point."""
 
@@ -42,6 +46,11 @@ class Settings:
             raise ValueError(
                 f"there is no strategy {self.strategy!r}; the strategies are {', '.join(STRATEGIES)}"
             )
+        if isinstance(self.faults, str):
+            raise ValueError(f"faults must be several names, such as ({self.faults!r},)")
+        for fault in self.faults:
+            if fault not in FAULTS:
+                raise ValueError(f"there is no fault {fault!r}; the faults are {', '.join(FAULTS)}")
         if not self.patience > 0:
             raise ValueError(f"patience must be more than 0 seconds, not {self.patience}")
         if self.replay is not None:

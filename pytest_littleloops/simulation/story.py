@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from pytest_littleloops.simulation.choices import Choice
 from pytest_littleloops.simulation.frames import in_user_code, user_place
 from pytest_littleloops.simulation.tasks import CLOCK, Task
 
@@ -88,6 +89,8 @@ class Story:
         behind = _BEHIND.get(task.operation)
         if behind is not None:
             called = f"goes on behind {task.said(self.place_of(task.thing), behind)}"
+        elif isinstance(task.thing, Choice):
+            called = f"fault: {task.thing.way}" if task.thing.way else ""
         elif called == "Condition.wait" and not task.is_timed_out:
             # The one call that gives others their turn in the midst of it.
             called += " begins" if task.operation == "release" else " ends"

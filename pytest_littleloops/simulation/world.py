@@ -72,6 +72,7 @@ class World:
         *,
         max_steps: int = 20_000,
         early_timeouts: int = 2,
+        faults: tuple[str, ...] = (),
         patience: float = 10.0,
         began: int = 0,
         is_fine: bool = False,
@@ -81,6 +82,8 @@ class World:
         self.max_steps = max_steps
         self.patience = patience
         self.early_timeouts = early_timeouts
+        self.faults = faults
+        """What may go wrong in it."""
         self.tasks: list[Task] = []
         self.live: list[Task] = []
         self.current: Task | None = None

@@ -12,7 +12,7 @@ import pytest
 import pytest_littleloops.plugin.exploration as exploration
 from pytest_littleloops.simulation.schedule import Schedule
 
-ARGUMENTS = "schedules, strategy, seed, preemptions, early_timeouts, max_steps, replay"
+ARGUMENTS = "schedules, strategy, seed, preemptions, early_timeouts, faults, max_steps, replay"
 STRATEGIES = "auto, dpor, pct, pos, random, dfs"
 
 THREADS = """

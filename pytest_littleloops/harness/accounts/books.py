@@ -343,4 +343,5 @@ _FOLD = {
     Kind.SHUTDOWN: Books._shut_down,
     Kind.SHUTDOWN_RETURNED: Books._shutdown_returned,
     Kind.IDLE: Books._idle,
+    Kind.FAULT: Books._nothing,
 }

@@ -44,6 +44,7 @@ _PHRASES = {
     Kind.SHUTDOWN: "shutdown",
     Kind.SHUTDOWN_RETURNED: "shutdown returned",
     Kind.IDLE: "reported idle: {detail}",
+    Kind.FAULT: "fault: {detail}",
 }
 """Every kind that a reader is shown; the others only serve the books."""
 

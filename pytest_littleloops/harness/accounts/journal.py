@@ -51,6 +51,7 @@ class Kind(StrEnum):
     SHUTDOWN = "shutdown"
     SHUTDOWN_RETURNED = "shutdown returned"
     IDLE = "idle reported"
+    FAULT = "fault"
 
 
 TERMINAL_KINDS = frozenset({Kind.COMPLETED, Kind.FAILED, Kind.CANCELLED, Kind.INTERRUPTED})
