@@ -27,6 +27,13 @@ def user_place(frame: FrameType | None) -> str:
     return "" if frame is None else f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
+def is_asked_by_user(frame: FrameType | None) -> bool:
+    """Whether the user's code made this call, of the package's and the standard library's own none."""
+    while frame is not None and frame.f_code.co_filename == threading.__file__:
+        frame = frame.f_back
+    return frame is not None and _kind(frame.f_code.co_filename) == "user"
+
+
 def in_user_code(frame: FrameType) -> tuple[str, str]:
     """What was called, and at which line of the user's.
 

@@ -23,10 +23,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from pytest_littleloops.simulation import clock, membership, outside, primitives, threads
 from pytest_littleloops.simulation.failures import TaskKilled
+from pytest_littleloops.simulation.frames import is_asked_by_user, user_place
 from pytest_littleloops.simulation.placement import Placement
 from pytest_littleloops.simulation.sites import Sites
 from pytest_littleloops.simulation.trace import Key
@@ -193,7 +195,7 @@ class _Inside:
         yield futures_base.Future, "__hash__", lambda future: self._hash(future, "_condition")
         yield threading.Thread, "__hash__", lambda thread: self._hash(thread, "_started", "_cond")
         yield threading, "enumerate", self.enumerate
-        yield threading, "active_count", lambda: len(threading.enumerate())
+        yield threading, "active_count", self.active_count
         yield threading.Thread, "_set_tstate_lock", self._set_tstate_lock()
         if hasattr(threading.Thread, "_stop"):
             yield threading.Thread, "_stop", threads.stop
@@ -243,11 +245,22 @@ class _Inside:
         is_new = membership.current_world() is not None and _name_of(thing, *names) is not None
         return self._number_of(thing, *names) if is_new else object.__hash__(thing)
 
+    def active_count(self) -> int:
+        """How many they are."""
+        return len(self._all_threads(sys._getframe(1)))
+
     def enumerate(self) -> list[threading.Thread]:
         """The tasks alone, for a task."""
+        return self._all_threads(sys._getframe(1))
+
+    def _all_threads(self, caller: FrameType) -> list[threading.Thread]:
         found = self._enumerate()
-        if membership.own_world() is None:
+        world = membership.own_world()
+        if world is None:
             return found
+        if is_asked_by_user(caller):
+            # That a thread begins or ends is no step to whoever counts them.
+            world.note_outside(f"the list of all threads ({user_place(caller)})")
         return [thread for thread in found if _name_of(thread, "_started", "_cond") is not None]
 
     def _set_tstate_lock(self) -> Callable[[Any], None]:

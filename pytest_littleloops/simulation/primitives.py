@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from pytest_littleloops.simulation import real
 from pytest_littleloops.simulation.failures import Uncontrolled
-from pytest_littleloops.simulation.frames import is_standard_library
+from pytest_littleloops.simulation.frames import is_standard_library, user_place
 from pytest_littleloops.simulation.membership import own_world
 from pytest_littleloops.simulation.reports import stacks
 from pytest_littleloops.simulation.tasks import Task
@@ -162,15 +162,22 @@ class Lock:
         """Whether it is held: a step."""
         world = self.world
         if world is not None and not world.is_ending:
+            if not self.is_tried:
+                # Its release is no step of its own, so that not all that this may see is seen.
+                place = user_place(sys._getframe(1))
+                world.note_outside(f"a look at a lock of the standard library's ({place})")
             world.point("look at", self)
         return self.held
 
     def _is_owned(self) -> bool:
-        # Condition asks this of an RLock. Of a lock it would ask by a try, for want of this.
+        # Condition asks this of an RLock. Of a lock it would ask by a try, for want of this, which fails
+        # whoever holds it.
         world = self.world
         if world is None or world.is_ending:
             return True
-        return self.held and self.holder is world.current
+        if self.holder is not world.current:
+            world.point("look at", self)
+        return self.held
 
     acquire_lock = acquire
     release_lock = release

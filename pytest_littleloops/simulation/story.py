@@ -38,8 +38,8 @@ class Step:
     """Whether it is told only if another task came before it."""
 
 
-_UNTOLD = frozenset({"release", "end"})
-"""That it was acquired, or has begun, says enough."""
+_UNTOLD = frozenset({"release", "end", "ask for"})
+"""That it was acquired, or has begun, says enough; and what is asked before it is joined."""
 
 _BEHIND = {
     "released": "the release of",

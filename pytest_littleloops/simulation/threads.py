@@ -16,7 +16,7 @@ from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.membership import own_world
 from pytest_littleloops.simulation.primitives import Lock, is_running
 from pytest_littleloops.simulation.tasks import Task
-from pytest_littleloops.simulation.trace import RELEASE, Key
+from pytest_littleloops.simulation.trace import RELEASE, WRITE, Key
 from pytest_littleloops.simulation.world import World
 
 
@@ -77,11 +77,16 @@ class Started:
 
     def __init__(self, event: threading.Event) -> None:
         lock = event._cond._lock  # type: ignore[attr-defined]
+        # Whoever looked at it before that is told, too: a thread is started once.
+        event._flag = True  # type: ignore[attr-defined]
         self.name: Key = lock.name if isinstance(lock, Lock) else ()
         """That of what it stands in for."""
 
     def is_set(self) -> bool:
-        """Yes."""
+        """Yes: a step, since it was not before it was started."""
+        world = own_world()
+        if world is not None and self.name and not world.is_ending:
+            world.point("ask for", self)
         return True
 
     def set(self) -> None:
@@ -90,6 +95,9 @@ class Started:
     def wait(self, timeout: float | None = None) -> bool:
         """Not at all."""
         return True
+
+    def __repr__(self) -> str:
+        return "the start of the thread"
 
     def _at_fork_reinit(self) -> None:
         pass
@@ -149,6 +157,8 @@ def set_sentinel() -> Sentinel:
 def is_alive(thread: Any) -> bool:
     """What `Thread.is_alive` is before Python 3.13: each look is a step, also the one after the first to
     see that it has ended."""
+    if own_world() is not None and not thread._started.is_set():
+        return False
     if isinstance(thread._tstate_lock, Sentinel) and own_world() is not None:
         return not thread._tstate_lock.acquire(False)
     return bool(real.is_alive(thread))
@@ -270,7 +280,9 @@ def _start(
         is_daemon = bool(getattr(thread, "daemon", True))
     task = world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
     if isinstance(thread, threading.Thread):
-        thread._started = Started(thread._started)  # type: ignore[attr-defined]
+        started = thread._started = Started(thread._started)  # type: ignore[attr-defined]
+        if world.trace is not None and started.name:
+            world.trace.touch(started.name, WRITE)
         thread._ident = task.carrier.ident  # type: ignore[attr-defined]
     return task
 

@@ -40,6 +40,7 @@ _KINDS = {
     "release": RELEASE,
     "end": RELEASE,
     "look at": READ,
+    "ask for": READ,
     "join": READ,
     "read": READ,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 import random
 import select
 import threading
@@ -315,6 +316,93 @@ def test_looks_that_take_no_lock_are_steps(name: str, values: set[object]) -> No
 
     assert explore(scenario, strategy="dpor").verdict == "proved"
     assert outcomes == values
+
+
+@pytest.mark.parametrize(
+    ("asks", "outcomes"), [("is_alive", {False, True}), ("join", {"joined", "too early"})]
+)
+def test_a_thread_may_be_asked_before_it_is_started(asks: str, outcomes: set[object]) -> None:
+    """By another one than that which starts it."""
+    seen = set[object]()
+
+    def scenario() -> None:
+        cell, late = Cell(0), threading.Thread(target=lambda: None)
+
+        def start() -> None:
+            cell.get()
+            late.start()
+
+        starting = threading.Thread(target=start)
+        starting.start()
+        cell.get()
+        if asks == "is_alive":
+            seen.add(late.is_alive())
+        else:
+            try:
+                late.join()
+            except RuntimeError:
+                seen.add("too early")
+            else:
+                seen.add("joined")
+        starting.join()
+        late.join()
+
+    found = explore(scenario, strategy="dpor")
+    assert (found.verdict, seen) == ("proved", outcomes)
+
+
+def test_a_thread_is_started_once() -> None:
+    """By whoever is first; the other one is told what real threads tell it."""
+    told = set[str]()
+
+    def scenario() -> None:
+        thread = threading.Thread(target=lambda: None)
+
+        def start() -> None:
+            try:
+                thread.start()
+            except RuntimeError as error:
+                told.add(str(error))
+
+        in_threads(start, start)
+        thread.join()
+
+    for strategy, verdict in (("dpor", "proved"), ("random", "sampled")):
+        found = explore(scenario, strategy=strategy, schedules=200)
+        assert (found.verdict, found.failure) == (verdict, None)
+    assert told == {"threads can only be started once"}
+
+
+def test_a_condition_on_a_lock_that_another_task_holds() -> None:
+    """The standard library asks only whether anybody holds it."""
+
+    def scenario() -> None:
+        lock = threading.Lock()
+        changed = threading.Condition(lock)
+        with lock:
+            in_threads(changed.notify)
+
+    assert explore(scenario, strategy="dpor").verdict == "proved"
+    with pytest.raises(RuntimeError, match="un-acquired"):
+        explore(lambda: threading.Condition(threading.Lock()).notify(), strategy="dpor").raise_for_failure()
+
+
+@pytest.mark.parametrize(
+    ("look", "text"),
+    [
+        (lambda: threading.active_count(), "the list of all threads"),
+        (lambda: queue.Queue[int]().mutex.locked(), "a look at a lock of the standard library's"),
+    ],
+)
+def test_looks_that_do_not_see_every_order_are_not_proved(look: Callable[[], object], text: str) -> None:
+    """The line says so."""
+
+    def scenario() -> None:
+        look()
+
+    found = explore(scenario, strategy="dpor")
+    assert found.verdict == "sampled"
+    assert f"{text} (test_dpor.py:" in found.summary()
 
 
 def test_tries_that_fail_commute() -> None:
