@@ -75,7 +75,8 @@ class Started:
     happens in between, and both orders of the two would be another schedule for each thread.
     """
 
-    def __init__(self, event: threading.Event) -> None:
+    def __init__(self, event: threading.Event, starter: Task | None) -> None:
+        self._starter = starter
         lock = event._cond._lock  # type: ignore[attr-defined]
         # Whoever looked at it before that is told, too: a thread is started once.
         event._flag = True  # type: ignore[attr-defined]
@@ -83,9 +84,9 @@ class Started:
         """That of what it stands in for."""
 
     def is_set(self) -> bool:
-        """Yes: a step, since it was not before it was started."""
+        """Yes: a step, since it was not before it was started; to whoever started it that is no news."""
         world = own_world()
-        if world is not None and self.name and not world.is_ending:
+        if world is not None and self.name and self._starter is not world.current and not world.is_ending:
             world.point("ask for", self)
         return True
 
@@ -280,7 +281,7 @@ def _start(
         is_daemon = bool(getattr(thread, "daemon", True))
     task = world.spawn(str(getattr(thread, "name", "thread")), run, is_daemon=is_daemon)
     if isinstance(thread, threading.Thread):
-        started = thread._started = Started(thread._started)  # type: ignore[attr-defined]
+        started = thread._started = Started(thread._started, world.current)  # type: ignore[attr-defined]
         if world.trace is not None and started.name:
             world.trace.touch(started.name, WRITE)
         thread._ident = task.carrier.ident  # type: ignore[attr-defined]

@@ -520,21 +520,6 @@ def waits_of_no_time(outcomes: Outcomes) -> None:
     outcomes.add(tuple(seen))
 
 
-def futures_in_two_orders(outcomes: Outcomes) -> None:
-    """Two wait for the same two: the standard library takes their locks in one order."""
-    futures, seen = [Future[int](), Future[int]()], dict[str, object]()
-
-    def see(name: str, of: list[Future[int]]) -> None:
-        seen[name] = len(wait(of, return_when="FIRST_COMPLETED").done)
-
-    def end() -> None:
-        for future in futures:
-            future.set_result(1)
-
-    together(lambda: see("one", futures), lambda: see("other", futures[::-1]), end)
-    outcomes.add(said(seen))
-
-
 SMALL = [
     lock, nested_rlock, try_lock, condition, condition_with_a_timeout, event, event_with_a_timeout,
     semaphore, semaphore_with_a_timeout, lock_with_a_timeout, cancel_a_future, equal_deadlines,
@@ -553,6 +538,3 @@ TIMED = [
 
 EXACT = [readings]
 """Those that come to other times where there are more steps, as behind each release."""
-
-LARGE = [futures_in_two_orders]
-"""Those that a brute force needs a minute for."""

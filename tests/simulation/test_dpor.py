@@ -9,7 +9,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -385,6 +385,27 @@ def test_a_condition_on_a_lock_that_another_task_holds() -> None:
     assert explore(scenario, strategy="dpor").verdict == "proved"
     with pytest.raises(RuntimeError, match="un-acquired"):
         explore(lambda: threading.Condition(threading.Lock()).notify(), strategy="dpor").raise_for_failure()
+
+
+def test_two_that_wait_for_the_same_futures() -> None:
+    """The standard library takes their locks in one order, which is the same in all orders of a trace."""
+    outcomes = set[tuple[int, ...]]()
+
+    def scenario() -> None:
+        futures, seen = [Future[int](), Future[int]()], [0, 0]
+
+        def see(number: int, of: list[Future[int]]) -> None:
+            seen[number] = len(wait(of, return_when="FIRST_COMPLETED").done)
+
+        def end() -> None:
+            for future in futures:
+                future.set_result(1)
+
+        in_threads(lambda: see(0, futures), lambda: see(1, futures[::-1]), end)
+        outcomes.add(tuple(seen))
+
+    assert explore(scenario, strategy="dpor").verdict == "proved"
+    assert outcomes == set(product((1, 2), repeat=2))
 
 
 @pytest.mark.parametrize(
