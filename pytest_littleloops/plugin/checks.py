@@ -6,7 +6,7 @@ Registered as a plugin when the first ledger is opened, so that a run without on
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -27,6 +27,14 @@ _NAME = "littleloops-checks"
 
 def open_ledger(item: pytest.Item) -> Ledger:
     """A ledger for this test, to be checked when its call and its teardown end."""
+    ledger = Ledger(describe=describer(item))
+    ledger.allow(*allowed_rules(item.config))
+    item.stash[_LEDGER] = ledger
+    return ledger
+
+
+def describer(item: pytest.Item) -> Callable[[object], Lifecycle]:
+    """What a ledger of this test asks for the lifecycle of an object; registers what it needs for that."""
     manager = item.config.pluginmanager
     if not manager.has_plugin(_NAME):
         # Before what is registered already, so that hooks of the user's are asked first.
@@ -38,10 +46,7 @@ def open_ledger(item: pytest.Item) -> Ledger:
         found: Lifecycle | None = item.ihook.pytest_littleloops_lifecycle(obj=obj)
         return usual_lifecycle(obj) if found is None else found
 
-    ledger = Ledger(describe=describe)
-    ledger.allow(*allowed_rules(item.config))
-    item.stash[_LEDGER] = ledger
-    return ledger
+    return describe
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_littleloops.harness.ledger import Ledger
 from pytest_littleloops.reference.model import IllegalTransition, Issue, IssueState, WorkerResult
+from pytest_littleloops.reference.queue import IssueQueue
 from tests.harness.lossy_pools import (
     Completion,
     DispatcherPool,
@@ -123,6 +124,56 @@ def test_a_mark_that_the_queue_refuses_contradicts_nothing(books: Ledger) -> Non
         queue.mark_failed("BUG-1")
     assert codes(books) == []
     assert books.states() == {"BUG-1": "completed"}
+
+
+def test_of_two_marks_at_once_the_one_that_was_accepted_counts(books: Ledger) -> None:
+    """The one that is refused may have been noted first."""
+
+    class SlowQueue(IssueQueue):
+        def mark_completed(self, issue_id: str) -> None:
+            other = threading.Thread(target=self.mark_failed, args=(issue_id,))
+            other.start()
+            other.join()
+            super().mark_completed(issue_id)
+
+    queue = books.watch(SlowQueue())
+    queue.add(Issue("BUG-1"))
+    queue.get()
+    with pytest.raises(IllegalTransition):
+        queue.mark_completed("BUG-1")
+    assert codes(books) == []
+    assert books.states() == {"BUG-1": "failed"}
+
+
+def test_a_step_of_the_pools_own_is_no_process_function(books: Ledger) -> None:
+    """A private method called `_work` may be given an issue that is cancelled then."""
+
+    class Pool(SwallowingPool):
+        def _work(self, issue: Issue) -> None:
+            """Wait for a turn."""
+
+        def begin(self, issue: Issue) -> None:
+            self._work(issue)
+
+    pool = books.watch(Pool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    pool.shutdown()
+    pool.begin(Issue("BUG-1"))
+    assert codes(books) == []
+
+
+def test_what_is_lost_by_a_rule_that_is_allowed_is_not_waited_for(books: Ledger) -> None:
+    """Nothing is left to happen to it."""
+    books.allow("LL103")
+    pool = books.watch(SwallowingPool())
+
+    def raise_it(result: WorkerResult) -> None:
+        raise KeyError(result.issue_id)
+
+    pool.submit(Issue("BUG-1"), raise_it)
+    pool.shutdown()
+    assert books.settle(60)
+    assert codes(books) == []
 
 
 def test_an_issue_that_the_queue_knows_already_is_not_added_again(books: Ledger) -> None:

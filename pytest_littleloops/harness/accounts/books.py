@@ -30,7 +30,11 @@ class Books:
     """The last shutdown of each watched object, by its number."""
     _open_shutdowns: set[int] = field(default_factory=set)
     _position: int = 0
-    _contradictions: dict[tuple[str, threading.Thread], tuple[str, str, int]] = field(default_factory=dict)
+    _contradictions: dict[tuple[str, threading.Thread], tuple[tuple[str, str, int], str]] = field(
+        default_factory=dict
+    )
+    """Marks that contradict a state, by issue and thread, as long as that may turn out otherwise: the
+    finding, and the state that they marked."""
 
     def advance(self) -> None:
         """Fold in what was appended to the journal since the last time."""
@@ -128,7 +132,7 @@ class Books:
             key = "LL202", entry.issue_id, 0
             claim = f"was marked {entry.kind} after it was {account.state}"
             if key not in self.findings:
-                self._contradictions[entry.issue_id, entry.thread] = key
+                self._contradictions[entry.issue_id, entry.thread] = key, entry.kind.value
             self.find(*key[:2], claim)
             return
         account.previous = account.state
@@ -138,12 +142,19 @@ class Books:
         contradiction = self._contradictions.pop((entry.issue_id, entry.thread), None)
         if contradiction is not None:
             # The queue knew better: the caller was told, and no state was contradicted.
-            self.findings.pop(contradiction, None)
+            self.findings.pop(contradiction[0], None)
             return
         account = self.accounts.get(entry.issue_id)
         refused = entry.detail.partition(":")[0]
-        if account is not None and account.previous is not None and account.state == refused:
+        if account is None or account.previous is None or account.state != refused:
+            return
+        other = next((one for one in self._contradictions if one[0] == entry.issue_id), None)
+        if other is None:
             account.state, account.previous = account.previous, None
+        else:
+            # Of two marks at once the one that was noted second came first.
+            key, account.state = self._contradictions.pop(other)
+            self.findings.pop(key, None)
 
     def _submitted(self, entry: Entry) -> None:
         account = self.accounts.get(entry.issue_id)

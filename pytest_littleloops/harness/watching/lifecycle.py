@@ -107,6 +107,10 @@ def usual_lifecycle(obj: object) -> Lifecycle:
     found: dict[str, Any] = {
         role: tuple(name for name in names if _has(obj, name)) for role, names in USUAL_NAMES.items()
     }
+    # A private method of the pool's class is a step of its own making; what it was given it keeps itself.
+    found["work"] = tuple(
+        name for name in found["work"] if not name.startswith("_") or name in getattr(obj, "__dict__", ())
+    )
     lifecycle = Lifecycle(**found)
     if lifecycle.is_empty():
         # An orchestrator, if anything: it may keep its parts to itself.

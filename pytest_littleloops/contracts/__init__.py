@@ -1,0 +1,1 @@
+"""The contracts behind `pytest_littleloops.contract`."""

@@ -1,0 +1,319 @@
+"""One pool or executor on trial: what is submitted to it, what came of that, and the judgement.
+
+The steps of a contract are written on this. It knows how to start, feed, cancel and end what a user's
+factory makes, without assuming that `submit` returns before the work has run, or that there is more than
+`submit`.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from pytest_littleloops.harness.accounts.account import Finding
+from pytest_littleloops.harness.fakes.factories import WorkerResults
+from pytest_littleloops.harness.ledger import Ledger
+from pytest_littleloops.harness.nemesis import Nemesis
+from pytest_littleloops.harness.patience import hang
+from pytest_littleloops.harness.watching.adapters import describe as describe_usual
+from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
+from pytest_littleloops.reference.model import Issue
+from pytest_littleloops.simulation.failures import TaskKilled
+from pytest_littleloops.simulation.inside import is_in_world, patiently
+
+Work = Callable[[], object]
+
+_LONG = 10_000.0
+
+_succeed = WorkerResults().completed
+
+
+class NotOffered(Exception):
+    """What the object on trial does not have, so that a promise about it is none of its own."""
+
+
+class Trial:
+    """Everything around one object on trial. Use it as a context manager: it gives back what it watched.
+
+    `patience` is how many seconds a wait may take; in an exploration it is some hours of virtual time,
+    which work that is slow does not exceed.
+    """
+
+    def __init__(
+        self,
+        *,
+        make_issue: Callable[[str], Any] = Issue,
+        make_result: Callable[[str], object] = _succeed,
+        describe: Callable[[object], Lifecycle] = describe_usual,
+        patience: float = 10.0,
+    ) -> None:
+        self.ledger = Ledger(describe=describe)
+        self.nemesis = Nemesis(note=self._note_fault, patience=patience)
+        self.patience = _LONG if is_in_world() else patience
+        self.subject: Any = None
+        self.works: dict[str, Work] = {}
+        """What the work on an issue does, other than succeed."""
+        self.begun: list[str] = []
+        """The issues whose work has begun, in that order, as often as it has."""
+        self.submitted: list[str] = []
+        """The issues that were submitted, each as often as it was."""
+        self.completed: list[str] = []
+        """The issues whose completion was called."""
+        self.refused: dict[str, BaseException] = {}
+        """What `submit` raised."""
+        self.futures: dict[str, Any] = {}
+        self._make_issue = make_issue
+        self._make_result = make_result
+        self._takes_function = False
+        self._threads: list[threading.Thread] = []
+        self._deaths: list[str] = []
+        self._hook = threading.excepthook
+        self._errors: list[BaseException] = []
+
+    # -- the object
+
+    def put(
+        self,
+        subject: object,
+        *,
+        must_have: tuple[str, ...] = ("submit",),
+        takes_function: bool = False,
+        is_watched: bool = True,
+    ) -> None:
+        """Have this be the object on trial. Raises TypeError if it has not these methods.
+
+        One that takes a function is given the work with each issue, and a done-callback for a completion.
+        """
+        for name in must_have:
+            if not callable(getattr(subject, name, None)):
+                raise TypeError(f"the factory returned {subject!r}, which has no method {name}()")
+        self._takes_function = takes_function
+        threading.excepthook = self._note_death
+        self.subject = self.ledger.watch(subject) if is_watched else subject
+        start = getattr(subject, "start", None)
+        if callable(start):
+            start()
+
+    def needs(self, *names: str) -> None:
+        """Raises NotOffered if the object on trial lacks one of these attributes."""
+        for name in names:
+            if not hasattr(self.subject, name):
+                raise NotOffered(f"it has no {name}")
+
+    def process(self, issue: object) -> object:
+        """The process function that the object on trial is given."""
+        issue_id = find_issue_id(issue) or str(issue)
+        self.begun.append(issue_id)
+        work = self.works.get(issue_id)
+        return self._make_result(issue_id) if work is None else work()
+
+    # -- what is done to it
+
+    def submit(self, issue_id: str, on_complete: Callable[[Any], object] | None = None) -> None:
+        """Submit an issue with a completion; a refusal is kept."""
+
+        def complete(result: Any) -> None:
+            self.completed.append(issue_id)
+            if not self._takes_function and find_issue_id(result) is None:
+                # As whoever marks an issue does: it needs to know which.
+                raise AttributeError(f"the completion of {issue_id} was called with {result!r}")
+            if on_complete is not None:
+                on_complete(result)
+
+        self.submitted.append(issue_id)
+        try:
+            if self._takes_function:
+                self.futures[issue_id] = self.subject.submit(self.process, self._make_issue(issue_id))
+            else:
+                self.futures[issue_id] = self.subject.submit(self._make_issue(issue_id), complete)
+        except TaskKilled:
+            raise
+        except BaseException as error:
+            self.refused[issue_id] = error
+            return
+        if self._takes_function:
+            # If it is done already the callback is called right here, and what that raises is ours.
+            with suppress(Exception, SystemExit):
+                self.future_of(issue_id).add_done_callback(complete)
+
+    def cancel(self, issue_id: str, *, by_future: bool = False) -> bool:
+        """Ask for an issue to be cancelled, by the pool or else its future.
+
+        Raises NotOffered if there is no such thing.
+        """
+        cancel = getattr(self.subject, "cancel", None)
+        if callable(cancel) and not by_future:
+            return bool(cancel(issue_id))
+        return bool(self.future_of(issue_id).cancel())
+
+    def future_of(self, issue_id: str) -> Any:
+        """The future of an issue. Raises NotOffered if `submit` returned none."""
+        future = self.futures.get(issue_id)
+        if not hasattr(future, "add_done_callback"):
+            raise NotOffered("its submit() returns no future")
+        return future
+
+    def shut_down(self, *, wait: bool = True, cancels: bool = False) -> None:
+        """Shut it down. Raises NotOffered if it has no way to, or not that way."""
+        shutdown = next(
+            (
+                found
+                for name in ("shutdown", "close", "stop")
+                if callable(found := getattr(self.subject, name, None))
+            ),
+            None,
+        )
+        if shutdown is None:
+            raise NotOffered("it has no shutdown()")
+        parameters = inspect.signature(shutdown).parameters
+        arguments: dict[str, bool] = {}
+        if "wait" in parameters:
+            arguments["wait"] = wait
+        elif not wait:
+            raise NotOffered("its shutdown() always waits")
+        flag = next(
+            (one for one in ("cancel_pending", "cancel_futures", "cancel") if one in parameters), None
+        )
+        if cancels:
+            if flag is None:
+                raise NotOffered("its shutdown() cancels nothing")
+            arguments[flag] = True
+        shutdown(**arguments)
+
+    def aside(self, act: Callable[[], object], name: str = "another caller") -> threading.Thread:
+        """Have another thread do this; what it raises is raised by `end`."""
+
+        def run() -> None:
+            try:
+                act()
+            except Exception as error:
+                self._errors.append(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def await_thread(self, thread: threading.Thread, code: str, issue_id: str, claim: str) -> None:
+        """Wait for a thread to end. Raises PromiseBroken with this code and claim if it does not."""
+        with patiently():
+            thread.join(self.patience)
+        if thread.is_alive():
+            self.broken(code, issue_id, claim)
+
+    def drop(self) -> None:
+        """Let go of the object, as a caller does who keeps no name for it."""
+        self.subject = None
+        gc.collect()
+
+    # -- the judgement
+
+    def end(self) -> None:
+        """Shut it down, wait for what it owes, and judge."""
+        if self.subject is not None:
+            with suppress(NotOffered):
+                self.shut_down()
+        self.judge()
+
+    def judge(self) -> None:
+        """Wait until every issue is terminal, and raise PromiseBroken for what is not as promised."""
+        with patiently():
+            for thread in self._threads:
+                thread.join(self.patience)
+        self.nemesis.close()
+        self.ledger.settle(self.patience)
+        lost = [one for one in self.ledger.violations() if one.code in ("LL101", "LL105", "LL106")]
+        if lost and self._deaths:
+            self.broken("LL106", lost[0].issue_id, f"is lost: {', '.join(self._deaths)}")
+        self.ledger.assert_all_terminal()
+        if self._errors:
+            raise self._errors[0]
+        for issue_id in self.refused:
+            if issue_id in self.completed:
+                self.broken("LL203", issue_id, "was refused, and its completion was called all the same")
+            if issue_id in self.begun and not isinstance(
+                self.refused[issue_id], (SystemExit, KeyboardInterrupt)
+            ):
+                self.broken("LL104", issue_id, "was refused, and was worked on all the same")
+        for issue_id in set(self.begun):
+            if self.begun.count(issue_id) > max(self.submitted.count(issue_id), 1):
+                self.broken("LL201", issue_id, "was worked on more than once")
+
+    def broken(self, code: str, issue_id: str, claim: str) -> None:
+        """Raise PromiseBroken: this rule, on this issue. Nothing if the rule is allowed."""
+        if code not in self.ledger._allowed:
+            self.ledger.raise_for([Finding(code=code, issue_id=issue_id, claim=claim)])
+
+    @contextmanager
+    def held(self, issue_id: str) -> Iterator[Callable[[], None]]:
+        """The work on this issue waits until what this gives is called, or the block ends."""
+        opened = threading.Event()
+
+        def wait() -> object:
+            with patiently():
+                opened.wait(self.patience)
+            return self._make_result(issue_id)
+
+        self.works[issue_id] = wait
+        try:
+            yield opened.set
+        finally:
+            opened.set()
+
+    def run(self, promise: Callable[[], object], name: str) -> None:
+        """Do this; on real threads in one of its own, so that a hang is an error with stacks.
+
+        Raises Hang after three times the patience.
+        """
+        __tracebackhide__ = True
+        if is_in_world():
+            promise()
+            return
+        raised: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                promise()
+            except BaseException as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        thread.join(3 * self.patience)
+        if thread.is_alive():
+            raise hang(f"{name} to come to its end", 3 * self.patience)
+        if raised:
+            raise raised[0]
+
+    def close(self) -> None:
+        """Give back what was watched."""
+        threading.excepthook = self._hook
+        self.ledger.close()
+
+    def _note_death(self, args: threading.ExceptHookArgs) -> None:
+        # Told by what became of the issues, and not as an error of its own.
+        if args.thread is not None and args.exc_type is not SystemExit:
+            self._deaths.append(f"{args.thread.name} died of {args.exc_type.__name__}")
+
+    def _note_fault(self, issue_id: str, fault: str) -> None:
+        if issue_id:
+            self.ledger.record(issue_id, "fault", detail=fault)
+
+
+def wait_until(is_so: Callable[[], bool], patience: float) -> bool:
+    """Whether this came to be so within `patience` seconds."""
+    end = time.monotonic() + patience
+    pause = 0.001
+    while not is_so():
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        pause = min(pause * 2, left) if is_in_world() else min(pause * 2, 0.02, left)
+        with patiently():
+            time.sleep(pause)
+    return True

@@ -1,0 +1,178 @@
+"""What whoever subclasses a contract meets: what is missing, not offered, or kept otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+# Loaded here, since pytester forgets after each run what that run has imported.
+import pytest_littleloops.contract
+import pytest_littleloops.plugin.exploration  # noqa: F401
+
+HEAD = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pytest_littleloops import WorkerPool
+from pytest_littleloops.contract import ExecutorContract, IssueQueueContract, WorkerPoolContract
+"""
+
+POOL = """
+class TestPool(WorkerPoolContract):
+    schedules = 10
+
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: WorkerPool(process, max_workers=max_workers)
+"""
+
+
+def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
+    """Run this module, one promise of it if that is said."""
+    pytester.makepyfile(HEAD + text)
+    return pytester.runpytest("-p", "littleloops", "-rs", "--littleloops-patience=1", *options)
+
+
+def test_a_missing_fixture_is_named_with_an_example(pytester: pytest.Pytester) -> None:
+    """Each promise says it."""
+    text = "class TestQueue(IssueQueueContract):\n    pass\n"
+    result = run(pytester, text, "-k", "most_urgent and real")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["TestQueue has no fixture 'queue_factory'; give it one, for example", "*def queue_factory(self):"]
+    )
+
+
+def test_a_factory_that_returns_something_else(pytester: pytest.Pytester) -> None:
+    """The error says what it returned, and what that lacks."""
+    text = """
+class TestPool(WorkerPoolContract):
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: "a pool"
+"""
+    result = run(pytester, text, "-k", "second_shutdown and real")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*TypeError: the factory returned 'a pool', which has no method submit()*"]
+    )
+
+
+def test_what_is_kept_otherwise_is_skipped_with_its_reason(pytester: pytest.Pytester) -> None:
+    """In both ways; the summary prints the reason."""
+    text = POOL + "    kept_otherwise = {'test_a_second_shutdown_changes_nothing': 'it raises'}\n"
+    result = run(pytester, text, "-k", "second_shutdown or nothing_is_left")
+    result.assert_outcomes(passed=2, skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED * kept otherwise: it raises"])
+
+
+def test_what_is_kept_otherwise_has_to_be_a_promise(pytester: pytest.Pytester) -> None:
+    """A name that is misspelt would pass over nothing."""
+    text = POOL + "    kept_otherwise = {'test_a_second_shutdown': 'it raises'}\n"
+    result = run(pytester, text, "-k", "second_shutdown and real")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["kept_otherwise has 'test_a_second_shutdown', which is no promise *"])
+
+
+def test_what_an_object_does_not_offer_is_skipped(pytester: pytest.Pytester) -> None:
+    """An executor has no `active_count`, and cancels by its futures."""
+    text = """
+class TestExecutor(ExecutorContract):
+    schedules = 10
+
+    @pytest.fixture
+    def executor_factory(self):
+        return ThreadPoolExecutor
+"""
+    result = run(pytester, text, "-k", "nothing_is_owed or forgets_none or more_jobs")
+    result.assert_outcomes(passed=2, skipped=4)
+    result.stdout.fnmatch_lines(["SKIPPED * it has no active_count", "SKIPPED * it has no cancel"])
+
+
+def test_a_rule_can_be_allowed(pytester: pytest.Pytester) -> None:
+    """The executor of the standard library wakes nobody: known, and accepted by this class."""
+    text = """
+class TestExecutor(ExecutorContract):
+    is_explored = False
+    {allow}
+
+    @pytest.fixture
+    def executor_factory(self):
+        return ThreadPoolExecutor
+"""
+    chosen = "-k", "woken_by_a_shutdown and real-wait"
+    result = run(pytester, text.format(allow=""), *chosen)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["LL105 dropped-at-shutdown: BUG-102 *who waits for it is not woken"])
+    run(pytester, text.format(allow="allow = ('dropped-at-shutdown',)"), *chosen).assert_outcomes(passed=1)
+
+
+def test_a_pool_that_hangs_fails_and_the_rest_goes_on(pytester: pytest.Pytester) -> None:
+    """With the stacks of all threads; explored, it is a deadlock."""
+    text = """
+class Pool(WorkerPool):
+    def shutdown(self, *args, **kwargs):
+        threading.Lock().acquire()
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+
+class TestPool(WorkerPoolContract):
+    schedules = 10
+
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: Pool(process, max_workers=max_workers)
+
+class TestOther(WorkerPoolContract):
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: WorkerPool(process, max_workers=max_workers)
+"""
+    result = run(pytester, text, "-k", "more_jobs")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines_random(
+        ["*hang: waited 3 s for test_more_jobs*", "*in shutdown*", "*LL302 deadlock: *"]
+    )
+
+
+def test_fixtures_of_the_same_names_stay_the_users(pytester: pytest.Pytester) -> None:
+    """A contract uses its own, whatever a conftest calls its fixtures."""
+    names = ("kept", "pool", "issues", "ledger", "nemesis", "worker_pool")
+    pytester.makeconftest(
+        "import pytest\n"
+        + "".join(f"@pytest.fixture\ndef {name}():\n    raise AssertionError\n" for name in names)
+    )
+    run(pytester, POOL, "-k", "nothing_is_left").assert_outcomes(passed=2)
+
+
+def test_a_failing_schedule_is_replayed_by_its_token(pytester: pytest.Pytester) -> None:
+    """The line that says how is one to copy."""
+    text = """
+class Pool(WorkerPool):
+    @property
+    def active_count(self):
+        return len(self._pending_callbacks) and self.futures_running()
+
+    def futures_running(self):
+        return 0
+
+class TestPool(WorkerPoolContract):
+    schedules = 200
+
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: Pool(process, max_workers=max_workers)
+"""
+    result = run(pytester, text, "-k", "nothing_is_owed and explored")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["LL301 early-idle: *"])
+    token = next(
+        line.split("--littleloops-replay=")[1]
+        for line in result.outlines
+        if "--littleloops-replay=" in line
+    )
+    again = run(pytester, text, "-k", "nothing_is_owed and explored", f"--littleloops-replay={token}")
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["LL301 early-idle: *"])

@@ -1,0 +1,208 @@
+"""Queues with one defect each, made from the sound one."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from pytest_littleloops import Issue
+
+from .registry import flawed
+from .sound import COMPLETED, IN_PROGRESS, QUEUED, SoundQueue
+
+
+@flawed(
+    "LL301",
+    "get() pops the issue and marks it in a second step; in between it is neither queued nor in progress.",
+    kind="queue",
+    bug="early idle",
+    also=("LL101",),
+    race=True,
+)
+class PopThenMarkQueue(SoundQueue):
+    """Keeps what is queued in the heap alone, and states of what was taken only."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+        """Take the first issue, then mark it in progress; raises queue.Empty."""
+        with self._lock:
+            if not self._arrived.wait_for(lambda: self._heap, timeout if block else 0):
+                raise queue.Empty
+            issue_id = heapq.heappop(self._heap)[2]
+            del self._states[issue_id]
+        with self._lock:
+            self._states[issue_id] = IN_PROGRESS
+            return self._issues[issue_id]
+
+
+@flawed(
+    "LL202",
+    "A mark is taken whatever the state: completed becomes failed and failed becomes completed.",
+    kind="queue",
+    bug="accounting drift, starvation",
+)
+class UnguardedMarksQueue(SoundQueue):
+    """Writes down the last mark."""
+
+    def _mark(self, issue_id: str, target: str) -> None:
+        with self._lock:
+            is_taken = self._states.get(issue_id) not in (None, QUEUED)
+            if is_taken and target != QUEUED:
+                self._states[issue_id] = target
+                return
+        super()._mark(issue_id, target)
+
+
+@flawed(
+    "LL101",
+    "requeue() writes the state queued, but get() never hands the issue out again.",
+    kind="queue",
+    bug="accounting drift, starvation",
+    also=("LL303",),
+)
+class RequeueForgetsQueue(SoundQueue):
+    """Changes the state and leaves the heap as it is."""
+
+    def requeue(self, issue_id: str) -> None:
+        """Mark the issue as queued again."""
+        super().requeue(issue_id)
+        with self._lock:
+            self._heap = [entry for entry in self._heap if entry[2] != issue_id]
+            heapq.heapify(self._heap)
+
+
+@flawed(
+    "LL202",
+    "Adding a known id queues it again, out of whatever terminal state it is in.",
+    kind="queue",
+    bug="double execution",
+    also=("LL201",),
+)
+class ReAddResetsQueue(SoundQueue):
+    """Knows only the ids that are queued or in progress."""
+
+    def add(self, issue: Issue) -> bool:
+        """Queue an issue; False if it is queued or in progress."""
+        with self._lock:
+            if self._states.get(issue.issue_id) in (QUEUED, IN_PROGRESS):
+                return False
+            self._enqueue(issue)
+            return True
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    event: threading.Event = field(default_factory=threading.Event)
+    issue_id: str = ""
+
+
+@flawed(
+    "LL101",
+    "add() hands the issue to a waiting get(), which times out at that moment and drops it.",
+    kind="queue",
+    bug="timeout race",
+    also=("LL303",),
+    race=True,
+)
+class HandOffQueue(SoundQueue):
+    """Gives a new issue to the first waiter, in progress already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiters: deque[_Waiter] = deque()
+
+    def _enqueue(self, issue: Issue) -> None:
+        if not self._waiters:
+            super()._enqueue(issue)
+            return
+        waiter = self._waiters.popleft()
+        self._issues[issue.issue_id] = issue
+        self._states[issue.issue_id] = IN_PROGRESS
+        waiter.issue_id = issue.issue_id
+        waiter.event.set()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+        """Take the first issue, or wait to be given one; raises queue.Empty."""
+        with self._lock:
+            if self._heap or not block:
+                return self._pop()
+            waiter = _Waiter()
+            self._waiters.append(waiter)
+        if waiter.event.wait(timeout):
+            return self._issues[waiter.issue_id]
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        raise queue.Empty
+
+    def _pop(self) -> Issue:
+        if not self._heap:
+            raise queue.Empty
+        issue_id = heapq.heappop(self._heap)[2]
+        self._states[issue_id] = IN_PROGRESS
+        return self._issues[issue_id]
+
+
+@flawed(
+    "LL101",
+    "add() wakes a waiter only if the queue was empty; of two issues added at once one wakes nobody.",
+    kind="queue",
+    bug="accounting drift, starvation",
+    also=("LL303", "LL302"),
+    race=True,
+)
+class OneWakeupQueue(SoundQueue):
+    """Saves a notify when issues are there already."""
+
+    def _enqueue(self, issue: Issue) -> None:
+        self._issues[issue.issue_id] = issue
+        self._states[issue.issue_id] = QUEUED
+        heapq.heappush(self._heap, (issue.priority, next(self._order), issue.issue_id))
+        if len(self._heap) == 1:
+            self._arrived.notify()
+
+
+@flawed(
+    "LL203",
+    "A completion for an id that was never added is taken and counted.",
+    kind="queue",
+    bug="accounting drift, starvation",
+)
+class UnknownIdQueue(SoundQueue):
+    """Takes every completion as it comes."""
+
+    def mark_completed(self, issue_id: str) -> None:
+        """Note that the issue has succeeded."""
+        with self._lock:
+            if issue_id not in self._states:
+                self._states[issue_id] = COMPLETED
+                return
+        super().mark_completed(issue_id)
+
+
+@flawed(
+    "LL202",
+    "An issue that is requeued stays in completed_ids while it is queued and in progress again.",
+    kind="queue",
+    bug="accounting drift, starvation",
+)
+class RequeueKeepsCompletedQueue(SoundQueue):
+    """Keeps the completed ids in a set of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._completed: set[str] = set()
+
+    def mark_completed(self, issue_id: str) -> None:
+        """The issue, in progress, has succeeded."""
+        super().mark_completed(issue_id)
+        with self._lock:
+            self._completed.add(issue_id)
+
+    @property
+    def completed_ids(self) -> set[str]:
+        """The issues that have succeeded."""
+        with self._lock:
+            return set(self._completed)
