@@ -15,10 +15,10 @@ from tests.zoo.score import flagged, is_right
 
 BY_NAME = {specimen.name: specimen for specimen in SPECIMENS}
 FEW = (
-    *("SoundQueue", "SoundExecutor", "InlinePool", "OneTryPool", "ReleasedTooEarlyPool"),
-    *("DoneCallbackKillsExecutor", "UnguardedMarksQueue", "HandOffQueue", "RefusalLoggedOrchestrator"),
+    *("SoundQueue", "SoundExecutor", "InlinePool", "ReleasedTooEarlyPool", "DoneCallbackKillsExecutor"),
+    *("UnguardedMarksQueue", "HandOffQueue"),
 )
-"""Those that take a few seconds each, of every kind of object."""
+"""Those that take a second or two each."""
 
 
 @pytest.mark.parametrize("name", FEW)
