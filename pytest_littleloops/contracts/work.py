@@ -11,9 +11,19 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pytest_littleloops.contracts.base import FIRST, SECOND, Contract, missing, promise
+from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
 from pytest_littleloops.harness.trial import NotOffered, Trial, wait_until
 from pytest_littleloops.simulation.inside import is_in_world, patiently
+
+
+class Unprintable(Exception):
+    """An error whose text is one itself."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
 
 OUTCOMES: Mapping[str, Callable[[], object]] = {
     "an exception": lambda: _raise(ValueError("no branch")),
@@ -22,6 +32,7 @@ OUTCOMES: Mapping[str, Callable[[], object]] = {
     "CancelledError": lambda: _raise(CancelledError()),
     "StopIteration": lambda: _raise(StopIteration()),
     "GeneratorExit": lambda: _raise(GeneratorExit()),
+    "an error that cannot be printed": lambda: _raise(Unprintable()),
     "junk": lambda: None,
 }
 """How a job may end, other than well."""
@@ -266,8 +277,6 @@ class WorkContract(Contract):
                 trial.submit(SECOND)
                 trial.cancel(SECOND)
                 go()
-                # Before the shutdown has anything to do with it.
-                trial.judge()
                 trial.end()
 
         pool(steps)
@@ -346,6 +355,26 @@ class WorkContract(Contract):
         pool(steps)
 
     @promise()
+    def test_a_completion_that_raises_stops_no_shutdown(self, pool: Callable[..., None]) -> None:
+        """Of three, the second of which is dropped and its completion raises."""
+
+        def steps(trial: Trial) -> None:
+            trial.ledger.allow("LL103")
+            with trial.held(FIRST) as go:
+                trial.aside(partial(trial.submit, FIRST))
+                wait_until(lambda: FIRST in trial.begun, trial.patience)
+                trial.aside(partial(trial.submit, SECOND, lambda result: _raise(KeyError("stage"))))
+                if not wait_until(lambda: SECOND in trial.futures, 0.5):
+                    raise NotOffered("its submit() returns when the work is done")
+                trial.submit(THIRD)
+                with suppress(KeyError):
+                    trial.shut_down(wait=False, cancels=True)
+                go()
+                trial.end()
+
+        pool(steps)
+
+    @promise()
     @pytest.mark.parametrize("way", ["result", "wait", "as_completed"])
     def test_whoever_waits_is_woken_by_a_shutdown_that_cancels(
         self, pool: Callable[..., None], way: str
@@ -404,13 +433,11 @@ class WorkContract(Contract):
         def steps(trial: Trial) -> None:
             if not is_in_world():
                 trial.nemesis.arm("submit-rejected")
-            with trial.nemesis.thread_starts():
+            with trial.nemesis.thread_starts(anywhere=True):
                 trial.submit(FIRST)
-            if behind == "alone":
-                # Before the shutdown has anything to do with it.
+                if behind != "alone":
+                    trial.submit(SECOND)
                 trial.judge()
-            else:
-                trial.submit(SECOND)
             trial.end()
 
         pool(steps)
@@ -428,15 +455,18 @@ class WorkContract(Contract):
         pool(steps)
 
     @promise()
-    def test_nothing_is_left_behind(self, pool: Callable[..., None]) -> None:
+    @pytest.mark.parametrize("outcome", ["well", "an exception"])
+    def test_nothing_is_left_behind(self, pool: Callable[..., None], outcome: str) -> None:
         """No thread, and no future that nobody ended."""
 
         def steps(trial: Trial) -> None:
+            if outcome in OUTCOMES:
+                trial.works[FIRST] = OUTCOMES[outcome]
             trial.submit(FIRST)
             trial.submit(SECOND)
             trial.shut_down()
             trial.judge()
-            trial.ledger.raise_for(trial.ledger.leaks(trial.patience))
+            trial.left_behind()
 
         pool(steps, 2)
 

@@ -164,12 +164,16 @@ class Nemesis:
         return FaultyExecutor(ThreadPoolExecutor(2) if inner is None else inner, self.strikes)
 
     @contextmanager
-    def thread_starts(self) -> Iterator[None]:
-        """In this block a thread that the calling one starts may not start: `can't start new thread`."""
+    def thread_starts(self, *, anywhere: bool = False) -> Iterator[None]:
+        """In this block a thread may not start: `can't start new thread`.
+
+        One that the calling thread starts, or with `anywhere` any.
+        """
         caller, start = threading.get_ident(), threading.Thread.start
 
         def start_or_not(thread: threading.Thread) -> None:
-            if threading.get_ident() == caller and self.strikes(("submit-rejected",), "")[0]:
+            is_meant = anywhere or threading.get_ident() == caller
+            if is_meant and self.strikes(("submit-rejected",), "")[0]:
                 raise RuntimeError("can't start new thread")
             start(thread)
 

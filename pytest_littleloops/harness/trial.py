@@ -71,8 +71,10 @@ class Trial:
         self._make_result = make_result
         self._takes_function = False
         self._threads: list[threading.Thread] = []
+        self._helpers: list[threading.Thread] = []
         self._deaths: list[str] = []
         self._hook = threading.excepthook
+        self._before = set(threading.enumerate())
         self._errors: list[BaseException] = []
 
     # -- the object
@@ -196,6 +198,7 @@ class Trial:
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
+        self._helpers.append(thread)
         thread.start()
         return thread
 
@@ -214,8 +217,9 @@ class Trial:
     # -- the judgement
 
     def end(self) -> None:
-        """Shut it down, wait for what it owes, and judge."""
+        """Judge, shut it down, and judge again: first before it, lest a shutdown is blamed for others."""
         if self.subject is not None:
+            self.judge()
             with suppress(NotOffered):
                 self.shut_down()
         self.judge()
@@ -223,26 +227,39 @@ class Trial:
     def judge(self) -> None:
         """Wait until every issue is terminal, and raise PromiseBroken for what is not as promised."""
         with patiently():
-            for thread in self._threads:
-                thread.join(self.patience)
+            while self._threads:
+                # Each once: whoever is never woken has been told of.
+                self._threads.pop().join(self.patience)
         self.nemesis.close()
         self.ledger.settle(self.patience)
-        lost = [one for one in self.ledger.violations() if one.code in ("LL101", "LL105", "LL106")]
-        if lost and self._deaths:
-            self.broken("LL106", lost[0].issue_id, f"is lost: {', '.join(self._deaths)}")
-        self.ledger.assert_all_terminal()
-        if self._errors:
-            raise self._errors[0]
         for issue_id in self.refused:
             if issue_id in self.completed:
                 self.broken("LL203", issue_id, "was refused, and its completion was called all the same")
             if issue_id in self.begun and not isinstance(
                 self.refused[issue_id], (SystemExit, KeyboardInterrupt)
             ):
-                self.broken("LL104", issue_id, "was refused, and was worked on all the same")
+                self.broken("LL304", issue_id, "was refused, and was worked on all the same")
+        lost = [one for one in self.ledger.violations() if one.code in ("LL101", "LL105", "LL106")]
+        if lost and self._deaths:
+            self.broken("LL106", lost[0].issue_id, f"is lost: {', '.join(self._deaths)}")
+        self.ledger.assert_all_terminal()
+        if self._errors:
+            raise self._errors[0]
         for issue_id in set(self.begun):
             if self.begun.count(issue_id) > max(self.submitted.count(issue_id), 1):
                 self.broken("LL201", issue_id, "was worked on more than once")
+
+    def left_behind(self) -> None:
+        """Raise PromiseBroken for threads and futures that it has left behind, once it was shut down."""
+        self.ledger.raise_for(self.ledger.leaks(self.patience))
+        others = {*self._before, *self._helpers, threading.current_thread()}
+        threads = [one for one in threading.enumerate() if one not in others]
+        end = time.monotonic() + self.patience
+        for thread in threads:
+            with patiently():
+                thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                self.broken("LL401", self.submitted[0], f"has ended, and {thread.name} of its pool has not")
 
     def broken(self, code: str, issue_id: str, claim: str) -> None:
         """Raise PromiseBroken: this rule, on this issue. Nothing if the rule is allowed."""

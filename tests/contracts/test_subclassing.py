@@ -62,7 +62,7 @@ class TestPool(WorkerPoolContract):
 def test_what_is_kept_otherwise_is_skipped_with_its_reason(pytester: pytest.Pytester) -> None:
     """In both ways; the summary prints the reason."""
     text = POOL + "    kept_otherwise = {'test_a_second_shutdown_changes_nothing': 'it raises'}\n"
-    result = run(pytester, text, "-k", "second_shutdown or nothing_is_left")
+    result = run(pytester, text, "-k", "second_shutdown or may_submit")
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED * kept otherwise: it raises"])
 
@@ -144,7 +144,7 @@ def test_fixtures_of_the_same_names_stay_the_users(pytester: pytest.Pytester) ->
         "import pytest\n"
         + "".join(f"@pytest.fixture\ndef {name}():\n    raise AssertionError\n" for name in names)
     )
-    run(pytester, POOL, "-k", "nothing_is_left").assert_outcomes(passed=2)
+    run(pytester, POOL, "-k", "may_submit").assert_outcomes(passed=2)
 
 
 def test_a_failing_schedule_is_replayed_by_its_token(pytester: pytest.Pytester) -> None:

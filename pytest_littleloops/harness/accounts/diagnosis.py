@@ -97,8 +97,7 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
     if submission.has_future and not completion and not liveness.is_deserted:
         # A worker that was woken just now rests still; an executor that is not shut down runs its queue.
         return _in_flight(account, "it waits for a worker")
-    was_worked = any(other.worked or other.exited for other in books.accounts.values())
-    if liveness.is_deserted and submission.has_future and was_worked:
+    if liveness.is_deserted and submission.has_future and books.exits:
         return _lost("LL106", account, "no worker thread is left that could run it")
     return _lost("LL101", account, "nobody is at work, and nothing more was heard of it")
 
