@@ -19,8 +19,8 @@ MISSED = {
 """Those that are judged wrongly, and why."""
 
 NOT_JUDGED = {
-    "PipeWakeupPool": "it blocks in the system: it had not come to its end after two minutes",
-    "ProcessPool": "on processes, which no contract is made for yet: it had not come to its end after 90 seconds",
+    "PipeWakeupPool": "it blocks in the system: no end after two minutes",
+    "ProcessPool": "on processes, for which no contract is made: no end after 90 seconds",
 }
 
 
