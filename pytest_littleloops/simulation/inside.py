@@ -22,12 +22,17 @@ def enabled_faults() -> tuple[str, ...]:
     return () if world is None else world.faults
 
 
-def can_go_on(ident: int | None) -> bool | None:
-    """Whether the task on the thread of this number can take its next step; None if there is none."""
+def will_go_on(ident: int | None) -> bool | None:
+    """Whether the task on the thread of this number goes on: True at once, False only if another acts.
+
+    None if there is no such task, or if it waits for a time that is told.
+    """
     world = current_world()
     for task in () if world is None else world.live:
         if task.carrier.ident == ident:
-            return task.wants is None or not task.wants.held
+            if task.wants is None or not task.wants.held:
+                return True
+            return False if task.deadline is None else None
     return None
 
 

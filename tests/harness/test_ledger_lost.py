@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -397,3 +398,69 @@ def test_a_recorded_completion_that_raised_is_told_without_its_caller(books: Led
         boss.on_worker_complete(succeed(Issue("BUG-1")))
     assert codes(books) == [("LL103", "BUG-1")]
     assert books.violations()[0].note == "what its completion raised never came to a mark"
+
+
+class OwnLoopPool:
+    """Its one worker waits for what is submitted in a loop of its own, and forgets to say how it went."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Issue | None] = []
+        self._changed = threading.Condition()
+        self._done = threading.Event()
+        self._worker = threading.Thread(target=self._work, name="own-loop", daemon=True)
+        self._worker.start()
+
+    def submit(self, issue: Issue, on_complete: Completion) -> None:
+        """Have the worker take it."""
+        self._give(issue)
+        self._done.wait(5)
+
+    def shutdown(self) -> None:
+        """End the worker."""
+        self._give(None)
+        self._worker.join(5)
+
+    def _give(self, issue: Issue | None) -> None:
+        with self._changed:
+            self._waiting.append(issue)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                issue = self._waiting.pop()
+            self._done.set()
+            if issue is None:
+                return
+
+
+def test_a_worker_that_waits_in_a_loop_of_its_own_is_at_rest(books: Ledger) -> None:
+    """LL101 and not LL301: a wait without an end is no work, whoever wrote the loop."""
+    pool = books.watch(OwnLoopPool())
+    pool.submit(Issue("BUG-1"), lambda result: None)
+    assert not books.settle(0.1)
+    assert codes(books) == [("LL101", "BUG-1")]
+    pool.shutdown()
+
+
+def test_a_loop_of_events_is_at_rest_between_two(books: Ledger) -> None:
+    """LL101; one that knows when it will go on is not, LL301."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    books.record("BUG-1", "submitted")
+
+    class LoopPool:
+        def submit(self, issue: Issue, on_complete: Completion) -> None:
+            loop.call_soon_threadsafe(str)
+
+    books.watch(LoopPool()).submit(Issue("BUG-2"), lambda result: None)
+    assert not books.settle(0.1)
+    assert ("LL101", "BUG-2") in codes(books)
+    loop.call_soon_threadsafe(lambda: loop.call_later(60, str))
+    assert not books.settle(0.1)
+    assert ("LL301", "BUG-2") in codes(books)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()

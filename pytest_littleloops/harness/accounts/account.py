@@ -73,6 +73,16 @@ class Submission:
         return not self.completion and self.end is not None
 
 
+class Item:
+    """One time that an issue is in a queue which is told how many items are done, until it is."""
+
+    __slots__ = ("source", "taken")
+
+    def __init__(self, source: int, taken: Entry | None = None) -> None:
+        self.source = source
+        self.taken = taken
+
+
 class Account:
     """What is known of one issue."""
 
@@ -84,6 +94,7 @@ class Account:
         "is_marked",
         "is_queued_here",
         "issue_id",
+        "items",
         "outcome",
         "previous",
         "raised",
@@ -112,6 +123,7 @@ class Account:
         self.worked: Entry | None = None
         self.outcome = ""
         self.submissions: list[Submission] | None = None
+        self.items: dict[int, Item] | None = None
 
     def unsettled(self) -> list[Submission]:
         """Its submissions for which something is still owed, oldest first."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from pytest_littleloops.harness.accounts.account import TERMINAL_STATES, Account, Finding, Submission
-from pytest_littleloops.harness.accounts.journal import Entry, Journal, Kind
+from pytest_littleloops.harness.accounts.account import TERMINAL_STATES, Account, Finding, Item, Submission
+from pytest_littleloops.harness.accounts.journal import COUNTED, Entry, Journal, Kind
 
 
 @dataclass(slots=True)
@@ -25,9 +25,12 @@ class Books:
     submissions: dict[int, Submission] = field(default_factory=dict)
     findings: dict[tuple[str, str, int], Finding] = field(default_factory=dict)
     exits: list[Entry] = field(default_factory=list)
-    """Each `BaseException` that left a process function or a done-callback: threads die of these."""
+    """Each `BaseException` that left a process function or a done-callback, and whatever left a callback in
+    the one thread that hears of every end: threads die of these."""
     shutdowns: dict[int, Entry] = field(default_factory=dict)
     """The last shutdown of each watched object, by its number."""
+    counting: set[int] = field(default_factory=set)
+    """The queues that are told how many items are done, and have been: what is taken is owed a mark."""
     _open_shutdowns: set[int] = field(default_factory=set)
     _position: int = 0
     _contradictions: dict[tuple[str, threading.Thread], tuple[tuple[str, str, int], str]] = field(
@@ -53,9 +56,19 @@ class Books:
             # Its queue says which state it is in. An interrupted issue may be left for the next run
             # without a mark: it has ended all the same.
             return account.interrupted and not account.unsettled()
+        if self.held(account):
+            return False
         if account.submissions:
             return account.raised is None and not account.unsettled()
+        if account.items is not None and account.raised is None:
+            # All done; or a queue that nobody marks on has handed it over, and it is at nobody's hands.
+            return not account.items or not (account.running or account.exited)
         return bool(account.called) and account.raised is None
+
+    def held(self, account: Account) -> list[Item]:
+        """The items of an issue that are in a queue, or were taken out of one and are owed a mark."""
+        items = (account.items or {}).values()
+        return [item for item in items if item.taken is None or item.source in self.counting]
 
     def state_of(self, account: Account) -> str:
         """What is said of an issue: what it was marked, or where nobody marks, how its work ended."""
@@ -72,9 +85,23 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             account = self.accounts[entry.issue_id] = Account(entry.issue_id, "queued")
-        elif account.state in TERMINAL_STATES:
+        elif account.state in TERMINAL_STATES and entry.detail != COUNTED:
             account.previous, account.state, account.reopened = account.state, "queued", entry
+        if entry.detail == COUNTED:
+            self._take_item(account, entry, Item(entry.source))
         self._take_in(account, entry)
+
+    def _take_item(self, account: Account, entry: Entry, item: Item) -> None:
+        # Such a queue knows no issues, only items: the same one may come again, and again be done.
+        if account.items is None:
+            account.items = {}
+        account.items[entry.submission] = item
+        self._show_items(account)
+
+    def _show_items(self, account: Account) -> None:
+        if account.state not in TERMINAL_STATES:
+            is_queued = any(item.taken is None for item in (account.items or {}).values())
+            account.state = "queued" if is_queued else "in_progress"
 
     def _take_in(self, account: Account, entry: Entry) -> None:
         account.is_queued_here = True
@@ -85,6 +112,11 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             return
+        if account.items and account.items.pop(entry.submission, None) is not None:
+            self._show_items(account)
+            if account.items or account.handed_out or account.submissions or account.is_marked:
+                return
+            account.state = "queued"
         if account.reopened is not None and account.previous is not None:
             account.state, account.reopened = account.previous, None
         elif entry.detail != "refused" and account.state == "queued" and not account.submissions:
@@ -95,6 +127,12 @@ class Books:
         account = self.accounts.get(entry.issue_id)
         if account is None:
             account = self.accounts[entry.issue_id] = Account(entry.issue_id, "in_progress")
+        if entry.detail == COUNTED:
+            self._take_item(account, entry, Item(entry.source, entry))
+            self._take_in(account, entry)
+            account.handed_out = entry
+            account.outcome = ""
+            return
         if account.state in TERMINAL_STATES:
             self._left_terminal(account, "was handed out again")
         elif account.reopened is not None:
@@ -120,7 +158,18 @@ class Books:
         account.called = 0
         account.interrupted = False
 
+    def _item_done(self, entry: Entry) -> None:
+        account = self.accounts[entry.issue_id]
+        account.leave_work(entry.thread)
+        if account.items is not None:
+            account.items.pop(entry.submission, None)
+        account.outcome = account.outcome or "completed"
+        self._show_items(account)
+
     def _marked(self, entry: Entry) -> None:
+        if entry.detail == COUNTED:
+            self._item_done(entry)
+            return
         account = self._known(entry, f"marked {entry.kind}")
         if account is None:
             return
@@ -145,6 +194,9 @@ class Books:
             self.findings.pop(contradiction[0], None)
             return
         account = self.accounts.get(entry.issue_id)
+        if account is not None and account.items is not None and entry.submission:
+            account.items[entry.submission] = Item(entry.source, account.handed_out)
+            return
         refused = entry.detail.partition(":")[0]
         if account is None or account.previous is None or account.state != refused:
             return
@@ -252,6 +304,9 @@ class Books:
         submission = self.submissions.get(entry.submission)
         if submission is not None:
             submission.raised = entry
+            if not submission.completion:
+                # Not owed, so it was called where a pool hears of every end.
+                self.exits.append(entry)
 
     def _running(self, entry: Entry) -> None:
         account = self.accounts.get(entry.issue_id)
@@ -289,8 +344,10 @@ class Books:
     def _is_over(self, account: Account) -> bool:
         if self._is_ghost(account):
             return False
-        is_reported = self.is_terminal(account) and not account.unsettled()
-        return account.state in TERMINAL_STATES or is_reported
+        # That a queue handed it over, or that it was done there, is no report of its end.
+        is_told = account.items is None or account.is_marked or account.submissions or account.called
+        is_reported = is_told and self.is_terminal(account) and not account.unsettled()
+        return account.state in TERMINAL_STATES or bool(is_reported)
 
     def _word(self, account: Account) -> str:
         return account.state if account.state in TERMINAL_STATES else "reported"
@@ -301,6 +358,9 @@ class Books:
 
     def _shutdown_returned(self, entry: Entry) -> None:
         self._open_shutdowns.discard(entry.source)
+
+    def _counting(self, entry: Entry) -> None:
+        self.counting.add(entry.source)
 
     def _idle(self, entry: Entry) -> None:
         account, submission = self.accounts.get(entry.issue_id), self.submissions.get(entry.submission)
@@ -354,5 +414,6 @@ _FOLD = {
     Kind.SHUTDOWN: Books._shut_down,
     Kind.SHUTDOWN_RETURNED: Books._shutdown_returned,
     Kind.IDLE: Books._idle,
+    Kind.COUNTING: Books._counting,
     Kind.FAULT: Books._nothing,
 }

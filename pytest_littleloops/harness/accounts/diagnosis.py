@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pytest_littleloops.harness.accounts.account import Account, Finding, Submission
+from pytest_littleloops.harness.accounts.account import Account, Finding, Item, Submission
 from pytest_littleloops.harness.accounts.books import Books
 from pytest_littleloops.harness.accounts.journal import Entry, Kind
 from pytest_littleloops.harness.accounts.liveness import Liveness
@@ -51,12 +51,27 @@ def _diagnose(account: Account, books: Books, liveness: Liveness) -> Finding:
         if any(thread.is_alive() for thread in account.running):
             return _in_flight(account, "its process function is running")
         return _lost("LL106", account, "the thread that worked on it is gone")
+    if held := books.held(account):
+        return _diagnose_held(account, held, books, liveness)
     if any(not one.returned for one in account.submissions or () if one.called):
         return _in_flight(account, "its completion has not returned")
     if account.submissions:
         return _lost("LL101", account, "the work on it ended, and nobody marked it")
     if account.state == "queued":
         return _lost("LL101", account, "it is still queued, and nobody took it")
+    return _lost("LL101", account, "it was taken out of the queue and never marked")
+
+
+def _diagnose_held(account: Account, held: list[Item], books: Books, liveness: Liveness) -> Finding:
+    for item in held:
+        if item.taken is None and item.source in books.shutdowns:
+            return _lost("LL105", account, "its queue was shut down, and nobody took it")
+        if item.taken is None:
+            return _lost("LL101", account, "it is still queued, and nobody took it")
+    takers = [item.taken.thread for item in held if item.taken is not None]
+    busy = next((thread for thread in takers if thread in liveness.busy), None)
+    if busy is not None:
+        return _in_flight(account, f"{busy.name} took it and is still at work")
     return _lost("LL101", account, "it was taken out of the queue and never marked")
 
 
@@ -80,13 +95,17 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
     if account.exited is not None and not account.exited.thread.is_alive():
         died = f"{account.exited.thread.name} died of {account.exited.detail}"
         return _lost("LL106", account, died, at=account.exited)
+    dead = {entry.thread.name: entry for entry in books.exits if not entry.thread.is_alive()}
+    is_dropped = not completion and submission.source in books.shutdowns and not dead
+    if account.worked and is_dropped and liveness.is_quiet:
+        return _lost("LL105", account, "the pool was shut down, and nobody has heard how its work ended")
     if (account.worked or account.exited) and liveness.is_quiet:
         account.worked = account.worked or account.exited
         assert account.worked is not None
         how = "returned" if account.worked.kind is Kind.WORKED else "raised"
-        never = f"the work on it {how}; {completion} was never called"
+        unheard = f"{completion} was never called" if completion else "nobody has heard of it"
+        never = f"the work on it {how}; {unheard}"
         return _lost("LL102", account, never, at=account.worked)
-    dead = {entry.thread.name: entry for entry in books.exits if not entry.thread.is_alive()}
     if dead and liveness.is_quiet:
         what = next(iter(dead.values())).detail
         return _lost("LL106", account, f"{', '.join(dead)} died of {what}, and nobody took over")

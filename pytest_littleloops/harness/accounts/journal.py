@@ -51,8 +51,13 @@ class Kind(StrEnum):
     SHUTDOWN = "shutdown"
     SHUTDOWN_RETURNED = "shutdown returned"
     IDLE = "idle reported"
+    COUNTING = "counting"
     FAULT = "fault"
 
+
+COUNTED = "counted"
+"""The detail of an entry about one item of a queue that is told how many are done; `submission` is the
+item's number there."""
 
 TERMINAL_KINDS = frozenset({Kind.COMPLETED, Kind.FAILED, Kind.CANCELLED, Kind.INTERRUPTED})
 """The kinds that say: this issue is now in the terminal state of that name."""

@@ -11,17 +11,24 @@ import sys
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 
 from pytest_littleloops.simulation import inside
-from pytest_littleloops.simulation.inside import can_go_on
+from pytest_littleloops.simulation.inside import will_go_on
 
 _RESTING = {
     ("concurrent" + os.sep + "futures" + os.sep + "thread.py", "_worker"),
     ("concurrent" + os.sep + "futures" + os.sep + "process.py", "wait_result_broken_or_wakeup"),
     ("queue.py", "get"),
     ("multiprocessing" + os.sep + "pool.py", "worker"),
+    ("multiprocessing" + os.sep + "pool.py", "_handle_tasks"),
+    # That of processes waits in a read, and counts as at work: they may be.
+    ("multiprocessing" + os.sep + "pool.py", "_handle_results"),
 }
+_IN_A_LOOP = "selectors.py", "select"
+"""An event loop is here between two events; it rests if it does not know when the next one is."""
+_KEEPING_HOUSE = ("multiprocessing" + os.sep + "pool.py", "_handle_workers")
+"""It replaces dead workers, time and again, and no issue waits for it."""
 
 
 _WAITS_WITHIN = (threading.__file__, os.path.dirname(inside.__file__))
@@ -70,23 +77,46 @@ class Baseline:
             mine = threading.current_thread()
             threads = tuple(one for one in threading.enumerate() if one in known and one is not mine)
         frames = sys._current_frames() if threads else {}
-        # A task of an exploration that stands there may have been woken and not had its turn yet.
-        busy = [
-            thread
-            for thread in threads
-            if can_go_on(thread.ident) or not _rests(frames.get(thread.ident or 0))
-        ]
+        # Its own frame holds this dictionary: a circle that would keep what all threads are at alive.
+        frames.pop(threading.get_ident(), None)
+        busy = [thread for thread in threads if _is_busy(thread.ident, frames.get(thread.ident or 0))]
         return Liveness(threads, tuple(busy))
+
+
+def _is_busy(ident: int | None, frame: FrameType | None) -> bool:
+    # A task of an exploration that stands in a wait may have been woken and not had its turn yet.
+    goes_on = will_go_on(ident)
+    return not _rests(frame) if goes_on is None else goes_on
 
 
 def _rests(frame: FrameType | None) -> bool:
     # queue.get() waits in Condition.wait(), so the frame that matters is below those of threading.
     while frame is not None and frame.f_code.co_filename.startswith(_WAITS_WITHIN):
+        if frame.f_code.co_name in ("wait", "join") and _has_no_end(frame):
+            return True
         frame = frame.f_back
     if frame is None:
         return False
-    code = frame.f_code
-    return any(code.co_name == name and code.co_filename.endswith(file) for file, name in _RESTING)
+    if _is_at(frame.f_code, _IN_A_LOOP):
+        return _has_no_end(frame)
+    if any(_is_at(frame.f_code, one) for one in _RESTING):
+        return True
+    outer: FrameType | None = frame
+    while outer is not None:
+        if _is_at(outer.f_code, _KEEPING_HOUSE):
+            return True
+        outer = outer.f_back
+    return False
+
+
+def _has_no_end(frame: FrameType) -> bool:
+    # A selector writes what no timeout is as the system does, -1.
+    return frame.f_locals.get("timeout", 0) in (None, -1)
+
+
+def _is_at(code: CodeType, where: tuple[str, str]) -> bool:
+    file, name = where
+    return code.co_name == name and code.co_filename.endswith(file)
 
 
 def threads_within(holder: object, depth: int) -> set[threading.Thread]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
@@ -37,7 +38,8 @@ class ObservedCall:
 
     def __getattr__(self, name: str) -> object:
         # What the user's callable offers beside being called.
-        if name == "function":
+        # Nor its code, by which whoever looks at parameters would count a bound method's `self`.
+        if name in ("function", "__code__"):
             raise AttributeError(name)
         return getattr(self.function, name)
 
@@ -47,12 +49,9 @@ class ObservedCall:
     def __hash__(self) -> int:
         return hash(self.function)
 
-    def __reduce__(self) -> tuple[Callable[[object], object], tuple[object]]:
-        return _itself, (self.function,)
-
-
-def _itself(function: object) -> object:
-    return function
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object]]:
+        # By the standard library alone: the other side need not load this package.
+        return operator.itemgetter(0), ((self.function,),)
 
 
 def observe_completion(
@@ -196,6 +195,12 @@ def outcome_word(args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
             if isinstance(claim, bool):
                 return "completed" if claim else "failed"
     return ""
+
+
+def outcome_text(value: object) -> str:
+    """What a timeline adds to the end of a call, for what it returned."""
+    outcome = outcome_word((value,), {})
+    return f" with a {outcome} result" if outcome else ""
 
 
 def _attribute(value: object, name: str, default: object) -> object:

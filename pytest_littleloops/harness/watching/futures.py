@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_littleloops.harness.accounts.journal import Kind, error_text
-from pytest_littleloops.harness.watching.completions import function_name, outcome_word
+from pytest_littleloops.harness.watching.completions import function_name, outcome_text
 from pytest_littleloops.harness.watching.observations import Observations
 from pytest_littleloops.simulation.inside import unseen
 
 
-def has_ended(future: Future[object]) -> bool:
+def has_ended(future: object) -> bool:
     """What `future.done()` says, without its lock: a look of the ledger's is no step of an exploration."""
-    if not isinstance(future, Future):  # a library's own kind
-        return bool(future.done())
+    if not isinstance(future, Future):  # a library's own kind; that of multiprocessing says ready()
+        ask = getattr(future, "done", None) or getattr(future, "ready", None)
+        return callable(ask) and bool(ask())
     return future._state in _ENDED
 
 
@@ -154,8 +155,7 @@ def _note_end(
     # The base class's own method: neither an observed nor a fake future may count this as a read.
     error = Future.exception(future)
     if error is None:
-        outcome = outcome_word((Future.result(future),), {})
-        said = f" with a {outcome} result{when}" if outcome else when
+        said = f"{outcome_text(Future.result(future))}{when}"
         journal.append(Kind.FUTURE_RESOLVED, issue_id, number, detail=said)
     else:
         place = journal.place_of_raise(error.__traceback__)

@@ -32,6 +32,10 @@ class Lifecycle:
     interrupted: Names = ()
     requeued: Names = ()
     """Takes an issue back from any state."""
+    done_with: Names = ()
+    """Marks without an argument, `task_done()`: what the calling thread took last, or has just completed,
+    is completed. Such a queue owes nothing for what was taken until the first of these marks, or a method
+    of `idle`, is called; without effect beside `completed` and its like."""
     dispatched: Names = ()
     """Pool methods that start work: `submit(issue, on_complete) -> Future`, or any part of that."""
     completion: Names = (
@@ -56,6 +60,10 @@ class Lifecycle:
     takes_function: bool = False
     """True for an `Executor`: `dispatched` takes a function instead of an issue, each call is an issue
     of its own, and what the future ends with is its state."""
+    ends: Names = ()
+    """Where `dispatched` takes a function and returns no future: its parameters that are called with the
+    value of a call, and with its error, `("callback", "error_callback")`. Each call gets both, so that
+    its end is heard; what the user gave is called as well, and need not be."""
     observes_executors: bool = True
     """Whether futures are observed from their birth in an executor that is an attribute of the pool."""
     issue_id: Callable[[object], str | None] | None = None
@@ -64,6 +72,10 @@ class Lifecycle:
     def has_marks(self) -> bool:
         """True for an object that says itself which terminal state an issue is in."""
         return bool(self.completed or self.failed or self.cancelled or self.interrupted)
+
+    def is_counted(self) -> bool:
+        """True for a queue that is told how many items are done, and not which."""
+        return bool(self.done_with) and not self.has_marks()
 
     def is_empty(self) -> bool:
         """True if no method of it would tell anything about an issue."""
@@ -74,7 +86,7 @@ class Lifecycle:
 ROLES: Names = tuple(
     field.name
     for field in dataclasses.fields(Lifecycle)
-    if field.name not in ("takes_function", "observes_executors", "issue_id", "completion")
+    if field.name not in ("takes_function", "observes_executors", "issue_id", "completion", "ends")
 )
 
 USUAL_NAMES: Mapping[str, Names] = {
@@ -85,6 +97,7 @@ USUAL_NAMES: Mapping[str, Names] = {
     "cancelled": ("mark_cancelled", "mark_canceled"),
     "interrupted": ("mark_interrupted",),
     "requeued": ("requeue",),
+    "done_with": ("task_done",),
     "dispatched": ("submit", "dispatch", "spawn"),
     "reports": ("on_worker_complete", "on_complete", "_on_complete", "callback", "_callback"),
     "work": (
@@ -111,6 +124,9 @@ def usual_lifecycle(obj: object) -> Lifecycle:
     found["work"] = tuple(
         name for name in found["work"] if not name.startswith("_") or name in getattr(obj, "__dict__", ())
     )
+    if found["submitted"] and found["started"]:
+        # What a queue calls its queue is where it keeps its items.
+        found["parts"] = tuple(name for name in found["parts"] if name != "queue")
     lifecycle = Lifecycle(**found)
     if lifecycle.is_empty():
         # An orchestrator, if anything: it may keep its parts to itself.

@@ -10,16 +10,22 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from pytest_littleloops.harness.accounts.journal import Journal, Kind, error_text
-from pytest_littleloops.harness.watching.completions import complete, function_name, observe_completion
+from pytest_littleloops.harness.accounts.journal import COUNTED, Journal, Kind, error_text
+from pytest_littleloops.harness.watching.completions import (
+    ObservedCall,
+    complete,
+    function_name,
+    observe_completion,
+    outcome_text,
+)
 from pytest_littleloops.harness.watching.exchange import Around, Method
 from pytest_littleloops.harness.watching.futures import observe_returned
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
-from pytest_littleloops.harness.watching.observations import Observations
+from pytest_littleloops.harness.watching.observations import Observations, Takings
 
 Args = tuple[object, ...]
 Kwargs = dict[str, object]
@@ -53,6 +59,8 @@ class Roles:
         self._note = functools.partial(journal.append, source=source)
         self._observations = observations
         self._before_dispatch = before_dispatch
+        self._takings = Takings(observations) if lifecycle.is_counted() else None
+        self._is_counting = False
         self._active = threading.local()
         self._has_read = False
         self._unread: dict[str, str] = {}
@@ -75,6 +83,9 @@ class Roles:
         for role, kind in _MARKS.items():
             for name in getattr(lifecycle, role):
                 yield name, functools.partial(self._marked, kind)
+        if self._takings is not None:
+            for name in lifecycle.done_with:
+                yield name, functools.partial(self._done, self._takings)
         for name in lifecycle.idle:
             yield name, functools.partial(self._idle, name)
 
@@ -91,18 +102,7 @@ class Roles:
         with self._outermost("work", issue_id) as is_outermost:
             if issue_id is None or not is_outermost:
                 return call(*args, **kwargs)
-            with self._observations.own_work():
-                place = self._journal.place_of_function(call)
-                self._note(Kind.RUNNING, issue_id, place=place)
-                try:
-                    result = call(*args, **kwargs)
-                except BaseException as error:
-                    place = self._journal.place_of_raise(error.__traceback__)
-                    kind = Kind.WORK_RAISED if isinstance(error, Exception) else Kind.WORK_EXITED
-                    self._note(kind, issue_id, detail=error_text(error), place=place)
-                    raise
-                self._note(Kind.WORKED, issue_id)
-                return result
+            return self._run(issue_id, call, args, kwargs)
 
     def report(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         """Surrounds a completion that the object keeps or is."""
@@ -113,6 +113,21 @@ class Roles:
         issue_id = self._issue_of(args, kwargs)
         return complete(self._observations, 0, issue_id, self.lifecycle, call, args, kwargs)
 
+    def _run(self, issue_id: str, call: Method, args: Args, kwargs: Kwargs) -> object:
+        __tracebackhide__ = True
+        with self._observations.own_work():
+            place = self._journal.place_of_function(call)
+            self._note(Kind.RUNNING, issue_id, place=place)
+            try:
+                result = call(*args, **kwargs)
+            except BaseException as error:
+                place = self._journal.place_of_raise(error.__traceback__)
+                kind = Kind.WORK_RAISED if isinstance(error, Exception) else Kind.WORK_EXITED
+                self._note(kind, issue_id, detail=error_text(error), place=place)
+                raise
+            self._note(Kind.WORKED, issue_id)
+            return result
+
     def _submitted(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
         if any(callable(value) and find_issue_id(value) is None for value in (*args[1:], *kwargs.values())):
@@ -122,26 +137,67 @@ class Roles:
         if issue_id is None:
             self._keep_unread(call, args)
         with self._outermost("submitted", issue_id) as is_outermost:
+            takings = self._takings
             if issue_id is None or not is_outermost:
+                if takings is not None and is_outermost:
+                    takings.put_blank()
                 return call(*args, **kwargs)
-            self._note(Kind.QUEUED, issue_id, detail=self._has_marks())
+            number = 0 if takings is None else takings.next_number()
+            self._note(Kind.QUEUED, issue_id, number, detail=self._marking())
+            if takings is not None:
+                takings.put(number, issue_id)
             try:
                 is_taken = call(*args, **kwargs)
             except BaseException as error:
-                self._note(Kind.NOT_QUEUED, issue_id, detail=error_text(error))
+                self._not_queued(issue_id, number, error_text(error))
                 raise
             if is_taken is False:
-                self._note(Kind.NOT_QUEUED, issue_id, detail="refused")
+                self._not_queued(issue_id, number, "refused")
+            elif takings is not None:
+                takings.accept(number)
             return is_taken
+
+    def _not_queued(self, issue_id: str, number: int, why: str) -> None:
+        if self._takings is not None:
+            number = self._takings.withdraw(number, issue_id)
+        self._note(Kind.NOT_QUEUED, issue_id, number, detail=why)
 
     def _started(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
         with self._outermost("started", None) as is_outermost:
             item = call(*args, **kwargs)
-            issue_id = find_issue_id(item, self.lifecycle.issue_id) if is_outermost else None
+            if not is_outermost:
+                return item
+            issue_id, takings = find_issue_id(item, self.lifecycle.issue_id), self._takings
             if issue_id is not None:
-                self._note(Kind.STARTED, issue_id, detail=self._has_marks())
+                number = 0 if takings is None else takings.take(issue_id)
+                self._note(Kind.STARTED, issue_id, number, detail=self._marking())
+            elif takings is not None:
+                takings.take_blank()
             return item
+
+    def _done(self, takings: Takings, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
+        __tracebackhide__ = True
+        with self._outermost("marked", "") as is_outermost:
+            self._count()
+            done = takings.mark(self._issue_of(args, kwargs)) if is_outermost else None
+            if done is None:
+                return call(*args, **kwargs)
+            number, issue_id = done
+            self._note(Kind.COMPLETED, issue_id, number, detail=COUNTED)
+            try:
+                return call(*args, **kwargs)
+            except BaseException as error:
+                takings.refuse(number, issue_id)
+                said = f"{Kind.COMPLETED}: {error_text(error)}"
+                self._note(Kind.MARK_REFUSED, issue_id, number, detail=said)
+                raise
+
+    def _count(self) -> None:
+        # Before its first mark nobody knows that a queue is more than a conveyor.
+        if not self._is_counting:
+            self._is_counting = True
+            self._note(Kind.COUNTING)
 
     def _marked(self, kind: Kind, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
@@ -164,7 +220,7 @@ class Roles:
         observations, lifecycle = self._observations, self.lifecycle
         number = 0
         issue_id = None if lifecycle.takes_function else self._issue_of(args, kwargs)
-        if issue_id is None and args:
+        if issue_id is None and (args or (lifecycle.takes_function and kwargs)):
             # Work without an id is an issue of its own; what is given nothing, orchestrator.dispatch(),
             # is given no work.
             number = observations.next_number()
@@ -183,6 +239,8 @@ class Roles:
                 kept = (name for name in lifecycle.reports if callable(attributes.get(name)))
                 completion = completion or next(kept, None)
                 self._before_dispatch(obj, self)
+            elif lifecycle.ends:
+                args, kwargs = self._heard(number, issue_id, call, args, kwargs)
             self._note(Kind.SUBMITTED, issue_id, number, detail=completion or "")
             try:
                 with observations.dispatching(number, issue_id):
@@ -190,16 +248,50 @@ class Roles:
             except BaseException as error:
                 self._note(Kind.REJECTED, issue_id, number, detail=error_text(error))
                 raise
-            if completion is not None:
+            if completion is not None or lifecycle.ends:
                 observations.accept(number, issue_id, obj)
             detail = ""
             if isinstance(returned, Future):
                 is_outer = observations.born.get(number, returned) is not returned
                 observe_returned(observations, returned, number, issue_id)
                 detail = "outer future" if is_outer else "future"
+            elif lifecycle.ends:
+                observations.keep(number, returned)
+                detail = "future"
             observations.born.pop(number, None)
             self._note(Kind.ACCEPTED, issue_id, number, detail=detail)
             return returned
+
+    def _heard(
+        self, number: int, issue_id: str, call: Method, args: Args, kwargs: Kwargs
+    ) -> tuple[Args, Kwargs]:
+        # The function is observed where it runs in this process; to another one it travels as itself.
+        try:
+            bound = inspect.signature(call).bind(*args, **kwargs)
+        except TypeError:  # the call will say so itself
+            return args, kwargs
+        given = bound.arguments
+        function = next(iter(bound.signature.parameters))
+        observed = functools.partial(self._run, issue_id)
+        given[function] = ObservedCall(given[function], observed)
+        kinds = Kind.FUTURE_RESOLVED, Kind.FUTURE_FAILED
+        for name, kind in zip(self.lifecycle.ends, kinds, strict=True):
+            given[name] = functools.partial(self._ended, kind, number, issue_id, given.get(name))
+        return bound.args, bound.kwargs
+
+    def _ended(
+        self, kind: Kind, number: int, issue_id: str, callback: Method | None, outcome: object
+    ) -> None:
+        __tracebackhide__ = True
+        observations = self._observations
+        if isinstance(outcome, BaseException) and kind is Kind.FUTURE_FAILED:
+            place = self._journal.place_of_raise(outcome.__traceback__)
+            self._note(kind, issue_id, number, detail=error_text(outcome), place=place)
+        else:
+            self._note(kind, issue_id, number, detail=outcome_text(outcome))
+        observations.settle(number)
+        if callback is not None:
+            complete(observations, number, issue_id, self.lifecycle, callback, (outcome,), {})
 
     def _cancel(self, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
@@ -229,14 +321,22 @@ class Roles:
     def _idle(self, name: str, obj: object, call: Method, args: Args, kwargs: Kwargs) -> object:
         __tracebackhide__ = True
         before = self._observations.accepted
+        held = None
+        if self._takings is not None:
+            self._count()
+            held = self._takings.claimed_idle()
         with self._outermost("idle", name) as is_outermost:
             answer = call(*args, **kwargs)
             if is_outermost and _claims_idle(answer, args, kwargs):
                 said = "returned" if answer is None else f"was {answer}"
                 self._observations.claimed_idle(obj, before, f"{name} {said}")
+                if held is not None:
+                    held(f"{name} {said}")
             return answer
 
-    def _has_marks(self) -> str:
+    def _marking(self) -> str:
+        if self._takings is not None:
+            return COUNTED
         return "marks" if self.lifecycle.has_marks() else ""
 
     def _keep_unread(self, call: Method, args: Args) -> None:
@@ -295,12 +395,15 @@ def _find_issue(args: Args, kwargs: Kwargs, read: Callable[[object], str | None]
 
 
 def _function_id(args: Args, kwargs: Kwargs, number: int) -> str:
-    for value in (*args[1:], *kwargs.values()):
+    values = [*args[1:], *kwargs.values()]
+    # What is in a mapping may be the function's keyword arguments: apply_async(fn, (), {"issue": issue}).
+    values += [held for value in values if isinstance(value, Mapping) for held in value.values()]
+    for value in values:
         # A text among a function's arguments may be anything.
         issue_id = None if isinstance(value, str) else find_issue_id(value)
         if issue_id is not None:
             return issue_id
-    function = args[0] if args else kwargs.get("fn")
+    function = args[0] if args else next(iter(kwargs.values()))
     return f"{function_name(function)}#{number}"
 
 

@@ -1,16 +1,30 @@
 """What the ledger knows of particular libraries, one module each.
 
-Each module has one function, `pytest_littleloops_lifecycle(obj)`, and is registered as a plugin of that
-hook when a test first uses the ledger; a plugin of the user's has the same form. An adapter imports its
-library only for an object that comes from it.
+Each module but `origins` has one function, `pytest_littleloops_lifecycle(obj)`, and is registered as a
+plugin of that hook when a test first uses the ledger; a plugin of the user's has the same form. An adapter
+imports no library for an object that does not come from it.
 """
 
 from __future__ import annotations
 
-from pytest_littleloops.harness.watching.adapters import concurrent_futures, little_loops, reference
+from pytest_littleloops.harness.watching.adapters import (
+    concurrent_futures,
+    little_loops,
+    multiprocessing_pool,
+    pebble,
+    reference,
+    standard_queue,
+)
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, usual_lifecycle
 
-ADAPTERS = (reference, concurrent_futures, little_loops)
+ADAPTERS = (
+    reference,
+    concurrent_futures,
+    little_loops,
+    multiprocessing_pool,
+    standard_queue,
+    pebble,
+)
 """The adapters that come with the package."""
 
 
