@@ -54,7 +54,7 @@ def many_times() -> None:
 
 
 def many_schedules() -> None:
-    """What takes thousands of schedules, and the pools of pebble before and after a bug of theirs."""
+    """What takes thousands of schedules, the whole zoo, and bugs of other packages."""
     for version in ("5.0.5", "5.0.6", ""):
         requirement = f"pebble=={version}" if version else "pebble"
         python = python_with(f"schedules{version}", requirement)
@@ -74,6 +74,11 @@ def across_pythons() -> None:
     run(sys.executable, "tools/across_pythons.py", *pythons)
 
 
+def scoreboard() -> None:
+    """Real executors and pools under their contracts; `docs/scoreboard.md` is written anew."""
+    run(python_with("scoreboard", "pebble", "loky"), "tools/scoreboard.py")
+
+
 def benchmarks() -> None:
     """Every claim about speed and memory, in the end against another tool."""
     run(python_with("repeats"), "benchmarks/run.py")
@@ -86,6 +91,7 @@ JOBS: tuple[Callable[[], None], ...] = (
     many_times,
     many_schedules,
     across_pythons,
+    scoreboard,
     benchmarks,
 )
 

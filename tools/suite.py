@@ -1,4 +1,4 @@
-"""The suite with coverage, in two processes: the tests of the engine take longer than all others."""
+"""The suite with coverage, in two processes that take about as long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HALVES = (["tests/simulation"], ["tests", "--ignore=tests/simulation"])
+DPOR = "tests/simulation/test_dpor.py"
+CONTRACTS = ("tests/contracts", "tests/zoo")
+HALVES = (
+    ["tests/simulation", *CONTRACTS, f"--ignore={DPOR}"],
+    ["tests", DPOR, "--ignore=tests/simulation", *(f"--ignore={one}" for one in CONTRACTS)],
+)
 
 
 def main() -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from pytest_littleloops.harness.accounts.rules import find_rule
 from pytest_littleloops.harness.fakes.factories import WorkerResults
 from pytest_littleloops.harness.trial import NotOffered, Trial
+from pytest_littleloops.harness.works import SentWorks
 from pytest_littleloops.plugin import checks
 from pytest_littleloops.plugin.settings import patience
 from pytest_littleloops.reference.model import Issue
@@ -39,7 +43,10 @@ class Contract:
     schedules: ClassVar[int] = 100
     """Under so many schedules each promise is explored, unless the command line says otherwise."""
     is_explored: ClassVar[bool] = True
-    """False for what works outside of this process, where no schedule is controlled."""
+    """False for what cannot be controlled, such as sockets: each promise is then tried for real only."""
+    in_processes: ClassVar[bool] = False
+    """True for what works in other processes: the work is pickled, its process may die, and no schedule
+    is explored."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Each promise for real, and explored."""
@@ -51,7 +58,7 @@ class Contract:
         if metafunc.config.getoption("--littleloops-schedules", None) is None:
             arguments["schedules"] = owner.schedules
         ways: list[Any] = [pytest.param("real", id="real")]
-        if owner.is_explored:
+        if owner.is_explored and not owner.in_processes:
             mark = pytest.mark.explore(**arguments)
             ways.append(pytest.param("explored", id="explored", marks=mark))
         metafunc.parametrize("kept", ways, indirect=True)
@@ -86,15 +93,17 @@ class Contract:
                 )
         if name in self.kept_otherwise:
             pytest.skip(f"kept otherwise: {self.kept_otherwise[name]}")
-        trial = Trial(
-            make_issue=self.make_issue,
-            make_result=self.make_result,
-            describe=checks.describer(request.node),
-            patience=patience(request.config),
-        )
-        trial.ledger.allow(*(find_rule(one).code for one in self.allow))
-        yield trial
-        trial.close()
+        with tempfile.TemporaryDirectory() if self.in_processes else nullcontext() as folder:
+            trial = Trial(
+                make_issue=self.make_issue,
+                make_result=self.make_result,
+                describe=checks.describer(request.node),
+                patience=patience(request.config),
+                works=None if folder is None else SentWorks(Path(folder)),
+            )
+            trial.ledger.allow(*(find_rule(one).code for one in self.allow))
+            yield trial
+            trial.close()
 
 
 def missing(fixture: str, returns: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
-from pytest_littleloops.contracts.work import OUTCOMES
+from pytest_littleloops.contracts.outcomes import OUTCOMES
 from pytest_littleloops.harness.fakes.factories import WorkerResults
 from pytest_littleloops.harness.trial import Trial
 from pytest_littleloops.reference.model import Issue
@@ -48,7 +48,9 @@ class OrchestratorContract(Contract):
                 process = cast("Process", kept.process)
                 executor = kept.nemesis.executor() if is_refused else None
                 pool = kept.ledger.watch(WorkerPool(process, max_workers=2, executor=executor))
-                queue.add_many(issues)
+                for issue in issues:
+                    kept.works.offer(issue.issue_id, self.make_result(issue.issue_id))
+                    queue.add(issue)
                 prepare(kept)
                 with executor or nullcontext(), pool:
                     kept.put(factory(queue, pool), must_have=("run",), is_watched=False)

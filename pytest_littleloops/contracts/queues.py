@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import queue as standard
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
-from pytest_littleloops.harness.trial import Trial
+from pytest_littleloops.harness.trial import NotOffered, Trial
 from pytest_littleloops.reference.model import Issue
 from pytest_littleloops.simulation.inside import patiently
 
@@ -235,6 +236,40 @@ class IssueQueueContract(Contract):
                 subject.add(self.make_issue(issue_id))
             for taker in takers:
                 trial.await_thread(taker, "LL302", FIRST, "is there, and who waits for it is not woken")
+
+        issues(steps)
+
+    @promise()
+    @pytest.mark.parametrize("method", ["get", "join"])
+    def test_whoever_waits_is_woken_when_the_queue_is_closed(
+        self, issues: Callable[[Steps], None], method: str
+    ) -> None:
+        """In `join`, once nothing that is open can be marked any more: what is closed gives nothing out."""
+
+        def steps(trial: Trial) -> None:
+            subject = trial.subject
+            close = next((name for name in ("close", "shutdown") if hasattr(subject, name)), None)
+            if close is None:
+                raise NotOffered("it has no close()")
+            trial.needs(method)
+            if method == "join":
+                subject.add(self.make_issue(FIRST))
+
+            def wait() -> None:
+                with suppress(Exception):
+                    getattr(subject, method)()
+
+            waiter = trial.aside(wait, "waiter")
+            closing = trial.aside(getattr(subject, close), "closer")
+            with patiently():
+                # Not for long: it may wait for what is open to be marked.
+                closing.join(0.05)
+            if method == "join":
+                # Who may still take it has to mark it; if nobody can, nobody is left to wait for.
+                with suppress(Exception):
+                    subject.mark_completed(subject.get(block=False).issue_id)
+            trial.await_thread(waiter, "LL302", FIRST, f"is waited for in {method}() of a closed queue")
+            trial.ledger.allow("LL101")
 
         issues(steps)
 

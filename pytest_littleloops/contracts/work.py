@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, as_completed, wait
 from contextlib import suppress
 from functools import partial
@@ -12,34 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
+from pytest_littleloops.contracts.outcomes import OUTCOMES, Unpicklable, die, raising, unpicklable
 from pytest_littleloops.harness.trial import NotOffered, Trial, wait_until
 from pytest_littleloops.simulation.inside import is_in_world, patiently
-
-
-class Unprintable(Exception):
-    """An error whose text is one itself."""
-
-    def __str__(self) -> str:
-        raise ValueError("no text")
-
-    __repr__ = __str__
-
-
-OUTCOMES: Mapping[str, Callable[[], object]] = {
-    "an exception": lambda: _raise(ValueError("no branch")),
-    "SystemExit": lambda: _raise(SystemExit("leave")),
-    "KeyboardInterrupt": lambda: _raise(KeyboardInterrupt()),
-    "CancelledError": lambda: _raise(CancelledError()),
-    "StopIteration": lambda: _raise(StopIteration()),
-    "GeneratorExit": lambda: _raise(GeneratorExit()),
-    "an error that cannot be printed": lambda: _raise(Unprintable()),
-    "junk": lambda: None,
-}
-"""How a job may end, other than well."""
-
-
-def _raise(error: BaseException) -> object:
-    raise error
 
 
 class WorkContract(Contract):
@@ -68,6 +42,18 @@ class WorkContract(Contract):
     # -- how a job ends
 
     @promise()
+    def test_work_is_accepted(self, pool: Callable[..., None]) -> None:
+        """By a pool that is started and has nothing else to do: whoever refuses all work loses none."""
+
+        def steps(trial: Trial) -> None:
+            trial.submit(FIRST)
+            if FIRST in trial.refused:
+                trial.broken("LL104", FIRST, f"was refused without need: {trial.refused[FIRST]!r}")
+            trial.end()
+
+        pool(steps)
+
+    @promise()
     @pytest.mark.parametrize("outcome", OUTCOMES)
     def test_every_job_is_completed_once_however_it_ends(
         self, pool: Callable[..., None], outcome: str
@@ -87,12 +73,53 @@ class WorkContract(Contract):
         """In any order of two jobs and two workers."""
 
         def steps(trial: Trial) -> None:
+            if self.in_processes:
+                raise NotOffered("its work is done in processes, where no schedule is explored")
             for issue_id in (FIRST, SECOND):
                 trial.works[issue_id] = partial(trial.nemesis.job, self.make_issue(issue_id))
                 trial.submit(issue_id)
             trial.end()
 
         pool(steps, 2)
+
+    @promise()
+    @pytest.mark.parametrize("what", ["the issue", "its class", "its result", "its error"])
+    def test_what_cannot_be_pickled_is_refused_or_completed(
+        self, pool: Callable[..., None], what: str
+    ) -> None:
+        """Where it has to be sent to a process; and an innocent issue behind it is completed."""
+
+        def steps(trial: Trial) -> None:
+            if not self.in_processes:
+                raise NotOffered("its work is done in threads, to which nothing is sent")
+            if what == "its result":
+                trial.works[FIRST] = Unpicklable
+            elif what == "its error":
+                trial.works[FIRST] = partial(raising, ValueError, Unpicklable)
+            issue = self.make_issue(FIRST)
+            if what == "the issue":
+                issue = unpicklable(issue, TypeError("cannot pickle '_thread.lock' object"))
+            elif what == "its class":
+                issue = unpicklable(issue, AttributeError("Can't pickle local object"))
+            trial.submit(FIRST, issue=issue)
+            trial.submit(SECOND)
+            trial.end()
+
+        pool(steps)
+
+    @promise()
+    def test_a_process_that_dies_strands_no_issue(self, pool: Callable[..., None]) -> None:
+        """Neither its own nor one behind it; whether that is worked on is the pool's to say."""
+
+        def steps(trial: Trial) -> None:
+            if not self.in_processes:
+                raise NotOffered("its work is done in threads, which nobody can kill")
+            trial.works[FIRST] = die
+            trial.submit(FIRST)
+            trial.submit(SECOND)
+            trial.end()
+
+        pool(steps)
 
     @promise()
     def test_the_full_capacity_returns_after_jobs_that_exit(self, pool: Callable[..., None]) -> None:
@@ -102,24 +129,17 @@ class WorkContract(Contract):
             for issue_id in ("BUG-201", "BUG-202"):
                 trial.works[issue_id] = OUTCOMES["SystemExit"]
                 trial.submit(issue_id)
-            both = threading.Barrier(2)
-
-            def meet(issue_id: str) -> object:
-                with patiently():
-                    both.wait(trial.patience)
-                return self.make_result(issue_id)
-
-            # Each by a caller of its own, as the work may be done by the caller.
-            for issue_id in (FIRST, SECOND):
-                trial.works[issue_id] = partial(meet, issue_id)
-            callers = [trial.aside(partial(trial.submit, issue_id)) for issue_id in (FIRST, SECOND)]
-            with patiently():
-                for caller in callers:
-                    caller.join(trial.patience)
-            if not wait_until(lambda: both.broken or len(trial.completed) == 4, 2 * trial.patience):
-                both.abort()
-            if both.broken:
-                trial.broken("LL106", SECOND, "waits for a worker, of which fewer are left than there were")
+            with trial.held(FIRST) as go_first, trial.held(SECOND) as go_second:
+                # Each by a caller of its own, as the work may be done by the caller.
+                for issue_id in (FIRST, SECOND):
+                    trial.aside(partial(trial.submit, issue_id))
+                # Sooner than the first of them gives up.
+                if not wait_until(lambda: {FIRST, SECOND} <= set(trial.begun), trial.patience / 2):
+                    trial.broken(
+                        "LL106", SECOND, "waits for a worker, of which fewer are left than there were"
+                    )
+                go_first()
+                go_second()
             trial.end()
 
         pool(steps, 2)
@@ -167,7 +187,7 @@ class WorkContract(Contract):
 
         def steps(trial: Trial) -> None:
             trial.ledger.allow("LL103")
-            trial.submit(FIRST, lambda result: _raise(error("stage")))
+            trial.submit(FIRST, lambda result: raising(error, "stage"))
             trial.submit(SECOND)
             trial.end()
 
@@ -194,8 +214,11 @@ class WorkContract(Contract):
                 wait_until(lambda: FIRST in trial.begun, trial.patience)
                 trial.aside(partial(trial.submit, SECOND))
                 wait_until(lambda: SECOND in trial.futures or SECOND in trial.completed, 0.05)
-                if SECOND not in trial.futures and not hasattr(trial.subject, "cancel"):
-                    raise NotOffered("it has no cancel(), and no future of what it has not accepted yet")
+                if not hasattr(trial.subject, "cancel") and not hasattr(
+                    trial.futures.get(SECOND), "add_done_callback"
+                ):
+                    # Said here: raised in the completion it would be the completion's own failure.
+                    raise NotOffered("it has no cancel(), and no future of what waits")
                 go()
                 trial.end()
 
@@ -363,7 +386,7 @@ class WorkContract(Contract):
             with trial.held(FIRST) as go:
                 trial.aside(partial(trial.submit, FIRST))
                 wait_until(lambda: FIRST in trial.begun, trial.patience)
-                trial.aside(partial(trial.submit, SECOND, lambda result: _raise(KeyError("stage"))))
+                trial.aside(partial(trial.submit, SECOND, lambda result: raising(KeyError, "stage")))
                 if not wait_until(lambda: SECOND in trial.futures, 0.5):
                     raise NotOffered("its submit() returns when the work is done")
                 trial.submit(THIRD)

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from pytest_littleloops.harness.accounts.account import Finding
+from pytest_littleloops.harness.accounts.processes import child_processes
 from pytest_littleloops.harness.fakes.factories import WorkerResults
-from pytest_littleloops.harness.ledger import Ledger
+from pytest_littleloops.harness.ledger import Ledger, PromiseBroken
 from pytest_littleloops.harness.nemesis import Nemesis
 from pytest_littleloops.harness.patience import hang
 from pytest_littleloops.harness.watching.adapters import describe as describe_usual
 from pytest_littleloops.harness.watching.lifecycle import Lifecycle, find_issue_id
+from pytest_littleloops.harness.works import LocalWorks, SentWorks, Works
 from pytest_littleloops.reference.model import Issue
 from pytest_littleloops.simulation.failures import TaskKilled
 from pytest_littleloops.simulation.inside import is_in_world, patiently
-
-Work = Callable[[], object]
 
 _LONG = 10_000.0
 
@@ -51,15 +54,14 @@ class Trial:
         make_result: Callable[[str], object] = _succeed,
         describe: Callable[[object], Lifecycle] = describe_usual,
         patience: float = 10.0,
+        works: Works | None = None,
     ) -> None:
         self.ledger = Ledger(describe=describe)
         self.nemesis = Nemesis(note=self._note_fault, patience=patience)
         self.patience = _LONG if is_in_world() else patience
         self.subject: Any = None
-        self.works: dict[str, Work] = {}
-        """What the work on an issue does, other than succeed."""
-        self.begun: list[str] = []
-        """The issues whose work has begun, in that order, as often as it has."""
+        self.works: Works = LocalWorks() if works is None else works
+        """What the work on an issue does, other than succeed: `trial.works[issue_id] = function`."""
         self.submitted: list[str] = []
         """The issues that were submitted, each as often as it was."""
         self.completed: list[str] = []
@@ -75,6 +77,9 @@ class Trial:
         self._deaths: list[str] = []
         self._hook = threading.excepthook
         self._before = set(threading.enumerate())
+        # Processes are real in an exploration too, and a look at all of them is no cheap one.
+        self._processes_before = {} if is_in_world() else child_processes()
+        self._worktrees: dict[str, Path] = {}
         self._errors: list[BaseException] = []
 
     # -- the object
@@ -107,20 +112,34 @@ class Trial:
             if not hasattr(self.subject, name):
                 raise NotOffered(f"it has no {name}")
 
-    def process(self, issue: object) -> object:
+    @property
+    def process(self) -> Callable[[object], object]:
         """The process function that the object on trial is given."""
-        issue_id = find_issue_id(issue) or str(issue)
-        self.begun.append(issue_id)
-        work = self.works.get(issue_id)
-        return self._make_result(issue_id) if work is None else work()
+        return self.works.process
+
+    @property
+    def begun(self) -> list[str]:
+        """The issues whose work has begun, in that order, as often as it has."""
+        return self.works.begun
 
     # -- what is done to it
 
-    def submit(self, issue_id: str, on_complete: Callable[[Any], object] | None = None) -> None:
-        """Submit an issue with a completion; a refusal is kept."""
+    def submit(
+        self,
+        issue_id: str,
+        on_complete: Callable[[Any], object] | None = None,
+        *,
+        issue: object = None,
+    ) -> None:
+        """Submit an issue with a completion; a refusal is kept. `issue` is one of your own making."""
+        issue = self._make_issue(issue_id) if issue is None else issue
+        self.works.offer(issue_id, self._make_result(issue_id))
 
         def complete(result: Any) -> None:
             self.completed.append(issue_id)
+            worktree = getattr(result, "worktree_path", None)
+            if isinstance(worktree, Path) and worktree != Path():
+                self._worktrees[issue_id] = worktree
             if not self._takes_function and find_issue_id(result) is None:
                 # As whoever marks an issue does: it needs to know which.
                 raise AttributeError(f"the completion of {issue_id} was called with {result!r}")
@@ -130,9 +149,9 @@ class Trial:
         self.submitted.append(issue_id)
         try:
             if self._takes_function:
-                self.futures[issue_id] = self.subject.submit(self.process, self._make_issue(issue_id))
+                self.futures[issue_id] = self.subject.submit(self.process, issue)
             else:
-                self.futures[issue_id] = self.subject.submit(self._make_issue(issue_id), complete)
+                self.futures[issue_id] = self.subject.submit(issue, complete)
         except TaskKilled:
             raise
         except BaseException as error:
@@ -220,9 +239,21 @@ class Trial:
         """Judge, shut it down, and judge again: first before it, lest a shutdown is blamed for others."""
         if self.subject is not None:
             self.judge()
+            self._compare_count()
             with suppress(NotOffered):
                 self.shut_down()
         self.judge()
+
+    def _compare_count(self) -> None:
+        """Raise PromiseBroken if there is an `active_count` that goes on to say that something is owed."""
+
+        def count() -> object:
+            found = getattr(self.subject, "active_count", 0)
+            return found() if callable(found) else found
+
+        if self.submitted and not wait_until(lambda: not count(), self.patience):
+            claim = f"and all others have ended, and active_count stays {count()!r}"
+            self.broken("LL303", self.submitted[0], claim)
 
     def judge(self) -> None:
         """Wait until every issue is terminal, and raise PromiseBroken for what is not as promised."""
@@ -239,7 +270,9 @@ class Trial:
                 self.refused[issue_id], (SystemExit, KeyboardInterrupt)
             ):
                 self.broken("LL304", issue_id, "was refused, and was worked on all the same")
-        lost = [one for one in self.ledger.violations() if one.code in ("LL101", "LL105", "LL106")]
+        # Also what seems in flight: a pool may have threads beside the one that is gone.
+        codes = ("LL101", "LL105", "LL106", "LL301")
+        lost = [one for one in self.ledger.violations() if one.code in codes]
         if lost and self._deaths:
             self.broken("LL106", lost[0].issue_id, f"is lost: {', '.join(self._deaths)}")
         self.ledger.assert_all_terminal()
@@ -250,7 +283,10 @@ class Trial:
                 self.broken("LL201", issue_id, "was worked on more than once")
 
     def left_behind(self) -> None:
-        """Raise PromiseBroken for threads and futures that it has left behind, once it was shut down."""
+        """Raise PromiseBroken for what it has left behind, once it was shut down.
+
+        That is: threads, futures that nobody ended, processes, worktrees.
+        """
         self.ledger.raise_for(self.ledger.leaks(self.patience))
         others = {*self._before, *self._helpers, threading.current_thread()}
         threads = [one for one in threading.enumerate() if one not in others]
@@ -260,6 +296,17 @@ class Trial:
                 thread.join(max(0.0, end - time.monotonic()))
             if thread.is_alive():
                 self.broken("LL401", self.submitted[0], f"has ended, and {thread.name} of its pool has not")
+        if not is_in_world():
+            wait_until(lambda: not self._later_processes(), self.patience)
+            for number, name in self._later_processes().items():
+                claim = f"has ended, and process {number} of its pool has not: {name}"
+                self.broken("LL403", self.submitted[0], claim)
+        for issue_id, worktree in self._worktrees.items():
+            if worktree.exists():
+                self.broken("LL404", issue_id, f"has ended, and its worktree is still there: {worktree}")
+
+    def _later_processes(self) -> dict[int, str]:
+        return {pid: name for pid, name in child_processes().items() if pid not in self._processes_before}
 
     def broken(self, code: str, issue_id: str, claim: str) -> None:
         """Raise PromiseBroken: this rule, on this issue. Nothing if the rule is allowed."""
@@ -269,23 +316,17 @@ class Trial:
     @contextmanager
     def held(self, issue_id: str) -> Iterator[Callable[[], None]]:
         """The work on this issue waits until what this gives is called, or the block ends."""
-        opened = threading.Event()
-
-        def wait() -> object:
-            with patiently():
-                opened.wait(self.patience)
-            return self._make_result(issue_id)
-
-        self.works[issue_id] = wait
+        go = self.works.hold(issue_id, self._make_result(issue_id), self.patience)
         try:
-            yield opened.set
+            yield go
         finally:
-            opened.set()
+            go()
 
     def run(self, promise: Callable[[], object], name: str) -> None:
         """Do this; on real threads in one of its own, so that a hang is an error with stacks.
 
-        Raises Hang after three times the patience.
+        Raises PromiseBroken with the stacks, or Hang if nothing was submitted, after three times the
+        patience.
         """
         __tracebackhide__ = True
         if is_in_world():
@@ -303,14 +344,30 @@ class Trial:
         thread.start()
         thread.join(3 * self.patience)
         if thread.is_alive():
-            raise hang(f"{name} to come to its end", 3 * self.patience)
+            hung = hang(f"{name} to come to its end", 3 * self.patience)
+            if not self.submitted:
+                raise hung
+            try:
+                # The issue that the wait is for says more than the wait.
+                self.ledger.raise_for(self.ledger.violations())
+                self.broken("LL302", self.submitted[0], "has ended, and a call does not return")
+            except PromiseBroken as broken:
+                broken.add_note(str(hung))
+                raise
         if raised:
             raise raised[0]
 
     def close(self) -> None:
-        """Give back what was watched."""
+        """Give back what was watched, and kill the processes that work was sent to and that live on.
+
+        The interpreter would wait for them at its end, for ever if need be.
+        """
         threading.excepthook = self._hook
         self.ledger.close()
+        if isinstance(self.works, SentWorks):
+            for number in self._later_processes():
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
 
     def _note_death(self, args: threading.ExceptHookArgs) -> None:
         # Told by what became of the issues, and not as an error of its own.

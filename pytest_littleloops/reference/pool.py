@@ -25,6 +25,7 @@ from pytest_littleloops.reference.submission import (
     checked_result,
     error_text,
     failed_result,
+    has_lost_its_manager,
 )
 from pytest_littleloops.reference.threads import IssueThreads
 
@@ -75,6 +76,7 @@ class WorkerPool:
         self._is_started = False
         self._is_shut_down = False
         self._is_cancelling_all = False
+        self._is_executor_lost = False
         # Re-entrant, so that a signal handler may ask what the code it interrupted asks.
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
@@ -122,6 +124,11 @@ class WorkerPool:
             if executor is None or not self._is_started or self._is_shut_down:
                 state = "was shut down" if self._is_shut_down else "is not started"
                 raise RuntimeError(f"{issue.issue_id} was not accepted: this WorkerPool {state}")
+            if self._is_executor_lost:
+                raise RuntimeError(
+                    f"{issue.issue_id} was not accepted: the executor has no thread to manage its workers; "
+                    "make a new pool on a new executor"
+                )
             # Before a shutdown or cancel() can find it, so that neither passes it over.
             future.needs_no_executor_to_cancel = isinstance(executor, IssueThreads)
             self._pending_callbacks[future] = issue.issue_id
@@ -134,6 +141,7 @@ class WorkerPool:
             if future.begin():
                 work.is_withdrawn = True
                 self._forget(future)
+                self._is_executor_lost |= has_lost_its_manager(executor)
                 raise
             self._report(f"{issue.issue_id} was accepted although the executor refused it", error)
             if not isinstance(error, Exception):

@@ -227,3 +227,13 @@ class RemoteWork:
     def __call__(self) -> WorkerResult:
         """Run the body; the executor carries the result back."""
         return run_process(self._process, self._issue)
+
+
+def has_lost_its_manager(executor: object) -> bool:
+    """Whether this is an executor of processes whose managing thread could not be started.
+
+    It takes work all the same from then on, and never does it (seen on CPython 3.11 to 3.13). To be asked
+    when its `submit` has raised: while that runs, the thread may be about to start.
+    """
+    manager = getattr(executor, "_executor_manager_thread", None)
+    return isinstance(manager, threading.Thread) and manager.ident is None

@@ -176,3 +176,114 @@ class TestPool(WorkerPoolContract):
     again = run(pytester, text, "-k", "nothing_is_owed and explored", f"--littleloops-replay={token}")
     again.assert_outcomes(failed=1)
     again.stdout.fnmatch_lines(["LL301 early-idle: *"])
+
+
+LOSSY = """
+import os, subprocess, sys, tempfile
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+class Refusing(WorkerPool):
+    def submit(self, issue, on_complete=None):
+        raise RuntimeError("not today")
+
+class Leaving(WorkerPool):
+    def submit(self, issue, on_complete=None):
+        self.helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        return super().submit(issue, on_complete)
+
+class Keeping(WorkerPool):
+    def submit(self, issue, on_complete=None):
+        folder = Path(tempfile.mkdtemp(dir="."))
+        return super().submit(issue, lambda result: on_complete(replace(result, worktree_path=folder)))
+
+class Counting(WorkerPool):
+    count = 0
+
+    @property
+    def active_count(self):
+        return self.count
+
+    def submit(self, issue, on_complete=None):
+        self.count += 1
+        return super().submit(issue, on_complete)
+
+class TestPool(WorkerPoolContract):
+    schedules = 5
+
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: {pool}(process, max_workers=max_workers)
+"""
+
+
+@pytest.mark.parametrize(
+    ("pool", "promise", "told"),
+    [
+        (
+            "Refusing",
+            "work_is_accepted",
+            "LL104 *: BUG-101 *was refused without need: *not today*",
+        ),
+        ("Leaving", "left_behind and real-well", "LL403 leaked-process: BUG-101 *and process * has not: *"),
+        (
+            "Keeping",
+            "left_behind and well",
+            "LL404 *: BUG-101 *its worktree is still there: *",
+        ),
+        ("Counting", "may_submit", "LL303 no-progress: BUG-101 *active_count stays 2"),
+    ],
+)
+def test_what_is_not_lost_but_not_put_right_either(
+    pytester: pytest.Pytester, pool: str, promise: str, told: str
+) -> None:
+    """Work that is refused, what is left behind, and a count that never comes to its end."""
+    result = run(pytester, LOSSY.replace("{pool}", pool), "-k", promise, "--littleloops-patience=0.5")
+    result.stdout.fnmatch_lines([told])
+    assert result.ret == 1
+
+
+def test_processes(pytester: pytest.Pytester) -> None:
+    """Work is sent to them; one that dies, and what cannot be sent, loses nothing and hangs nothing."""
+    text = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+class TestExecutor(ExecutorContract):
+    in_processes = True
+
+    @pytest.fixture
+    def executor_factory(self):
+        context = multiprocessing.get_context("spawn")
+        return lambda max_workers: ProcessPoolExecutor(max_workers, mp_context=context)
+"""
+    result = run(pytester, text, "-k", "pickled or dies or more_jobs or whatever_goes_wrong or held")
+    result.assert_outcomes(passed=6, skipped=1)
+
+
+def test_processes_that_lose_their_work(pytester: pytest.Pytester) -> None:
+    """What cannot be sent is never heard of again: no result, no error."""
+    text = """
+import pickle
+from concurrent.futures import Executor, Future
+
+class Sender(Executor):
+    def submit(self, fn, /, *args):
+        future = Future()
+        try:
+            future.set_result(pickle.loads(pickle.dumps(fn))(*pickle.loads(pickle.dumps(args))))
+        except Exception:
+            pass
+        return future
+
+class TestExecutor(ExecutorContract):
+    in_processes = True
+
+    @pytest.fixture
+    def executor_factory(self):
+        return lambda max_workers: Sender()
+"""
+    result = run(pytester, text, "-k", "pickled", "--littleloops-patience=0.5")
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines(["LL101 lost-issue: BUG-101 *"])

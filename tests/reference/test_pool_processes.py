@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.process
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -153,3 +154,25 @@ def test_pool_lets_no_ghost_run_when_a_process_cannot_start(
         assert pool.drain(TIMEOUT)
     assert [result.issue_id for result in heard] == ["FEAT-7"]
     assert [path.name for path in tmp_path.iterdir()] == ["innocent"]
+
+
+def test_an_executor_that_lost_its_manager_is_given_no_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own thread could not be started: it takes work from then on, and never does it."""
+    executor = make_executor()
+    start = threading.Thread.start
+
+    def fail_once(thread: threading.Thread) -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+    with WorkerPool(work_in_child, executor=executor) as pool:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(Issue("BUG-101"))
+        with pytest.raises(RuntimeError, match="BUG-102 was not accepted: the executor has no thread"):
+            pool.submit(Issue("BUG-102"))
+        assert pool.active_count == 0
+    # Nobody else would end them.
+    for child in (executor._processes or {}).values():
+        child.kill()
+        child.join(TIMEOUT)

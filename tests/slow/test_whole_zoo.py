@@ -10,32 +10,12 @@ from tests.zoo import SPECIMENS
 from tests.zoo.registry import Specimen
 from tests.zoo.score import flagged, is_right
 
-MISSED = {
-    "SlotLeakPool": "flagged LL301: a worker waits for a slot for ever, and counts as one that is at work",
-    "CountedThoughRefusedPool": "no issue is lost, only a count is wrong: no contract compares it",
-    "HelperProcessPool": "LL403: nothing looks for processes that are left behind yet",
-    "LeftWorktreePool": "LL404: nothing looks for worktrees that are left behind yet",
-}
-"""Those that are judged wrongly, and why."""
-
-NOT_JUDGED = {
-    "PipeWakeupPool": "it blocks in the system: no end after two minutes",
-    "ProcessPool": "on processes, for which no contract is made: no end after 90 seconds",
-}
+SCHEDULES = 50
+"""A promise."""
 
 
-def one(specimen: Specimen) -> object:
-    """The parameter of a specimen."""
-    marks: list[pytest.MarkDecorator] = []
-    if specimen.name in MISSED:
-        marks.append(pytest.mark.xfail(reason=MISSED[specimen.name], strict=True))
-    if specimen.name in NOT_JUDGED:
-        marks.append(pytest.mark.skip(reason=NOT_JUDGED[specimen.name]))
-    return pytest.param(specimen, id=specimen.name, marks=marks)
-
-
-@pytest.mark.parametrize("specimen", [one(specimen) for specimen in SPECIMENS])
+@pytest.mark.parametrize("specimen", SPECIMENS, ids=lambda one: one.name)
 def test_it_is_judged_rightly(specimen: Specimen, tmp_path: Path) -> None:
-    """Under fifty schedules a promise."""
-    found = flagged(specimen, tmp_path, schedules=50)
+    """Flagged with its code if it is flawed, and with none if it is sound."""
+    found = flagged(specimen, tmp_path, schedules=SCHEDULES)
     assert is_right(specimen, found), (specimen.defect, specimen.codes, found)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.known_bugs.flags import COLUMNS, OPTIONS, flagged_in
 from tests.zoo.registry import Specimen
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,7 +25,7 @@ from pytest_littleloops.contract import {contract}
 from tests.zoo import SPECIMENS
 
 class TestSpecimen({contract}):
-    is_explored = {is_explored}
+    in_processes = {in_processes}
 
     @pytest.fixture
     def {fixture}(self):
@@ -36,44 +36,26 @@ class TestSpecimen({contract}):
 def flagged(specimen: Specimen, folder: Path, *, schedules: int) -> dict[str, list[str]]:
     """The codes, each with the promises that were broken; what is no code stands for itself.
 
-    Raises AssertionError if the contract was not run to its end.
+    Raises ValueError if the contract was not run to its end.
     """
     contract, fixture = _CONTRACTS[specimen.kind]
-    is_explored = "processes" not in specimen.bug
     test = folder / f"test_{specimen.name}.py"
-    text = _TEST.format(contract=contract, fixture=fixture, name=specimen.name, is_explored=is_explored)
+    text = _TEST.format(
+        contract=contract,
+        fixture=fixture,
+        name=specimen.name,
+        in_processes="processes" in specimen.bug,
+    )
     test.write_text(text)
-    options = [
-        "-p",
-        "littleloops",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "--tb=short",
-        "--littleloops-patience=2",
-    ]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, f"--littleloops-schedules={schedules}", str(test)],
+        [sys.executable, "-m", "pytest", *OPTIONS, f"--littleloops-schedules={schedules}", str(test)],
         capture_output=True,
         text=True,
         timeout=600,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "500"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": COLUMNS},
     )
-    assert re.search(r"\d+ (passed|failed)", done.stdout), done.stdout + done.stderr
-    found: dict[str, list[str]] = {}
-    broken = "?"
-    for line in done.stdout.splitlines():
-        heading = re.match(r"_+ (?:ERROR at \w+ of )?TestSpecimen\.(.*) _+$", line)
-        code = re.match(r"(?:E +)?(?:[\w.]+: )?(LL\d{3}) [a-z-]+\b", line)
-        summed_up = re.match(r"(?:FAILED|ERROR) \S+?::TestSpecimen::(.*?\]) - (\S+)", line)
-        if heading is not None:
-            broken = heading[1]
-        elif code is not None:
-            found.setdefault(code[1], []).append(broken)
-        elif summed_up is not None and not summed_up[2].startswith("LL"):
-            found.setdefault(summed_up[2].rstrip(":"), []).append(summed_up[1])
-    return found
+    return flagged_in(done.stdout + done.stderr)
 
 
 def is_right(specimen: Specimen, found: dict[str, list[str]]) -> bool:

@@ -105,6 +105,7 @@ class ProcessPool(PoolCore):
         self._executor = concurrent.futures.ProcessPoolExecutor(max_workers, mp_context=context)
         self._owed: dict[Submission, ResultFuture] = {}
         self._manager: threading.Thread | None = None
+        self._is_carrier_lost = False
 
     def submit(self, issue: Issue, on_complete: Completion | None = None) -> ResultFuture:
         """Accept an issue, or raise if the executor is broken or stopped."""
@@ -112,7 +113,14 @@ class ProcessPool(PoolCore):
         submission = Submission(issue, on_complete, future)
         with self._lock:
             self._refuse_if_stopped()
-            future.inner = self._executor.submit(run_in_child, self._process, issue)
+            if self._is_carrier_lost:
+                raise RuntimeError("the executor has no manager thread")
+            try:
+                future.inner = self._executor.submit(run_in_child, self._process, issue)
+            except RuntimeError:
+                # Without its own thread the executor takes jobs all the same, and nobody does them.
+                self._is_carrier_lost = True
+                raise
             self._owed[submission] = future.inner
             self._active += 1
         future.inner.add_done_callback(functools.partial(self._ended, submission))
@@ -150,7 +158,7 @@ class ProcessPool(PoolCore):
             future.cancel()
         self._executor.shutdown(wait=False)
         if wait and not self._is_inside():
-            if self._manager is not None:
+            if self._manager is not None and not self._is_carrier_lost:
                 self._manager.join()
             with self._lock:
                 self._changed.wait_for(lambda: self._active == 0)

@@ -102,6 +102,16 @@ _ALL = (
         remedy="give the future a result, an exception or a cancellation; its waiters sleep for ever",
     ),
     Rule(
+        code="LL403",
+        name="leaked-process",
+        remedy="tell the process to end, and wait for it, where the pool is shut down",
+    ),
+    Rule(
+        code="LL404",
+        name="leaked-worktree",
+        remedy="remove the worktree of an issue however its work ended",
+    ),
+    Rule(
         code="LL501",
         name="nondeterministic",
         remedy="make everything anew in each schedule; look for what differs between two runs of the code",

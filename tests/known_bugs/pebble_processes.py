@@ -1,0 +1,46 @@
+"""The `ProcessPool` of pebble."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_littleloops.contract import WorkerPoolContract
+from tests.known_bugs.results import completes
+
+pebble: Any = importlib.import_module("pebble")
+
+
+class PebbleProcesses:
+    """Its futures complete, in this process."""
+
+    def __init__(self, process: Callable[[Any], Any], max_workers: int) -> None:
+        self._process = process
+        self._pool = pebble.ProcessPool(max_workers)
+
+    def submit(self, issue: Any, on_complete: Callable[[Any], object]) -> Any:
+        """Have one of its processes work on the issue."""
+        future = self._pool.schedule(self._process, args=(issue,))
+        future.add_done_callback(completes(issue, on_complete))
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Take no more."""
+        self._pool.close()
+        if wait:
+            self._pool.join()
+
+
+class TestPebbleProcesses(WorkerPoolContract):
+    """Processes that three threads look after."""
+
+    is_explored = False
+    in_processes = True
+
+    @pytest.fixture
+    def pool_factory(self) -> Callable[..., PebbleProcesses]:
+        """A pool of so many processes."""
+        return PebbleProcesses
