@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
-from pytest_littleloops.contracts.outcomes import OUTCOMES
+from pytest_littleloops.contracts.outcomes import OF_THE_WORK, OUTCOMES
 from pytest_littleloops.harness.fakes.factories import WorkerResults
 from pytest_littleloops.harness.trial import Trial
 from pytest_littleloops.reference.model import Issue
@@ -125,7 +125,7 @@ class OrchestratorContract(Contract):
 
         run_of(prepare, (Issue(FIRST, priority), Issue(SECOND)), is_refused=True)
 
-    @promise(faults=("worker-raises", "worker-slow"))
+    @promise(faults=OF_THE_WORK)
     def test_no_issue_is_lost_whatever_goes_wrong_in_the_work(self, run_of: Callable[..., None]) -> None:
         """In any order of two jobs and two workers."""
 

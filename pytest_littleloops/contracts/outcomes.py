@@ -67,3 +67,12 @@ OUTCOMES: Mapping[str, Callable[[], object]] = MappingProxyType(
         "junk": junk,
     }
 )
+
+OF_THE_WORK = (
+    "worker-raises",
+    "worker-raises-base",
+    "worker-returns-junk",
+    "worker-slow",
+    "worker-dies",
+)
+"""The faults that may befall the work, but for `worker-hangs`: what hangs for ever has no end."""

@@ -11,7 +11,14 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
-from pytest_littleloops.contracts.outcomes import OUTCOMES, Unpicklable, die, raising, unpicklable
+from pytest_littleloops.contracts.outcomes import (
+    OF_THE_WORK,
+    OUTCOMES,
+    Unpicklable,
+    die,
+    raising,
+    unpicklable,
+)
 from pytest_littleloops.harness.trial import NotOffered, Trial, wait_until
 from pytest_littleloops.simulation.inside import is_in_world, patiently
 
@@ -68,7 +75,7 @@ class WorkContract(Contract):
 
         pool(steps)
 
-    @promise(faults=("worker-raises", "worker-raises-base", "worker-slow"))
+    @promise(faults=OF_THE_WORK)
     def test_no_job_is_lost_whatever_goes_wrong_in_the_work(self, pool: Callable[..., None]) -> None:
         """In any order of two jobs and two workers."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import multiprocessing
 import os
 import signal
 import threading
@@ -72,8 +73,10 @@ class Trial:
         self._make_issue = make_issue
         self._make_result = make_result
         self._takes_function = False
-        self._threads: list[threading.Thread] = []
         self._helpers: list[threading.Thread] = []
+        self._completing: dict[threading.Thread, str] = {}
+        # Who did not come back, once that is told.
+        self._told: set[threading.Thread] = set()
         self._deaths: list[str] = []
         self._hook = threading.excepthook
         self._before = set(threading.enumerate())
@@ -144,7 +147,12 @@ class Trial:
                 # As whoever marks an issue does: it needs to know which.
                 raise AttributeError(f"the completion of {issue_id} was called with {result!r}")
             if on_complete is not None:
-                on_complete(result)
+                thread = threading.current_thread()
+                self._completing[thread] = issue_id
+                try:
+                    on_complete(result)
+                finally:
+                    self._completing.pop(thread, None)
 
         self.submitted.append(issue_id)
         try:
@@ -216,7 +224,6 @@ class Trial:
                 self._errors.append(error)
 
         thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads.append(thread)
         self._helpers.append(thread)
         thread.start()
         return thread
@@ -226,6 +233,7 @@ class Trial:
         with patiently():
             thread.join(self.patience)
         if thread.is_alive():
+            self._told.add(thread)
             self.broken(code, issue_id, claim)
 
     def drop(self) -> None:
@@ -258,9 +266,9 @@ class Trial:
     def judge(self) -> None:
         """Wait until every issue is terminal, and raise PromiseBroken for what is not as promised."""
         with patiently():
-            while self._threads:
-                # Each once: whoever is never woken has been told of.
-                self._threads.pop().join(self.patience)
+            for thread in self._helpers:
+                if thread not in self._told:
+                    thread.join(self.patience)
         self.nemesis.close()
         self.ledger.settle(self.patience)
         for issue_id in self.refused:
@@ -275,12 +283,28 @@ class Trial:
         lost = [one for one in self.ledger.violations() if one.code in codes]
         if lost and self._deaths:
             self.broken("LL106", lost[0].issue_id, f"is lost: {', '.join(self._deaths)}")
+        stuck = list(self._stuck())
+        if stuck:
+            self.ledger.raise_for([*self.ledger.violations(), *stuck])
         self.ledger.assert_all_terminal()
         if self._errors:
             raise self._errors[0]
         for issue_id in set(self.begun):
             if self.begun.count(issue_id) > max(self.submitted.count(issue_id), 1):
                 self.broken("LL201", issue_id, "was worked on more than once")
+
+    def _stuck(self) -> Iterator[Finding]:
+        """A finding for each call that had all the time that is allowed, and has not returned."""
+        for thread in self._helpers:
+            if thread.is_alive() and thread not in self._told:
+                self._told.add(thread)
+                claim = f"and the pool do not end: {thread.name} has not come back"
+                yield Finding(code="LL302", issue_id=self.submitted[0], claim=claim)
+        if not wait_until(lambda: self._told >= self._completing.keys(), self.patience):
+            for thread, issue_id in list(self._completing.items()):
+                self._told.add(thread)
+                claim = "has a completion that does not return: what it called waits, perhaps for itself"
+                yield Finding(code="LL302", issue_id=issue_id, claim=claim)
 
     def left_behind(self) -> None:
         """Raise PromiseBroken for what it has left behind, once it was shut down.
@@ -360,12 +384,14 @@ class Trial:
     def close(self) -> None:
         """Give back what was watched, and kill the processes that work was sent to and that live on.
 
-        The interpreter would wait for them at its end, for ever if need be.
+        The interpreter would wait for them at its end, for ever if need be; not so for daemons, and who
+        kills those may leave a lock behind that others wait for.
         """
         threading.excepthook = self._hook
         self.ledger.close()
         if isinstance(self.works, SentWorks):
-            for number in self._later_processes():
+            daemons = {child.pid for child in multiprocessing.active_children() if child.daemon}
+            for number in self._later_processes().keys() - daemons:
                 with suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
 

@@ -464,3 +464,36 @@ def test_a_loop_of_events_is_at_rest_between_two(books: Ledger) -> None:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
+
+
+class EndingPool:
+    """Its one worker takes whatever the work raises for the end of all work."""
+
+    def __init__(self) -> None:
+        self._waiting = [Issue("BUG-1"), Issue("BUG-2")]
+        self.process = self._fail
+        self.worker = threading.Thread(target=self._work, name="ending", daemon=True)
+
+    def submit(self, issue: Issue, on_complete: Completion) -> None:
+        """It waits already."""
+
+    def _fail(self, issue: Issue) -> None:
+        raise StopIteration
+
+    def _work(self) -> None:
+        for issue in self._waiting:
+            try:
+                self.process(issue)
+            except StopIteration:
+                return
+
+
+def test_a_worker_that_ends_with_its_work_leaves_the_others_behind(books: Ledger) -> None:
+    """LL106 for whoever is behind it: nobody is left, though nothing left the thread."""
+    pool = books.watch(EndingPool())
+    for name in ("BUG-1", "BUG-2"):
+        pool.submit(Issue(name), lambda result: None)
+    pool.worker.start()
+    pool.worker.join(5)
+    assert codes(books) == [("LL102", "BUG-1"), ("LL106", "BUG-2")]
+    assert "ending ended when the work on BUG-1 raised StopIteration" in books.violations()[1].note

@@ -206,3 +206,69 @@ class RequeueKeepsCompletedQueue(SoundQueue):
         """The issues that have succeeded."""
         with self._lock:
             return set(self._completed)
+
+
+@flawed(
+    "LL201",
+    "get() looks at the first issue and takes it in a second step; two takers may look at the same one.",
+    kind="queue",
+    bug="double execution",
+    also=("LL202",),
+    race=True,
+)
+class PeekThenTakeQueue(SoundQueue):
+    """Looks under the lock, takes under the lock, and lets go of it in between."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+        """Look at the first issue, then take it; raises queue.Empty."""
+        with self._lock:
+            if not self._arrived.wait_for(lambda: self._heap, timeout if block else 0):
+                raise queue.Empty
+            entry = self._heap[0]
+        with self._lock:
+            if entry in self._heap:
+                self._heap.remove(entry)
+                heapq.heapify(self._heap)
+            self._states[entry[2]] = IN_PROGRESS
+            return self._issues[entry[2]]
+
+
+@flawed(
+    "LL101",
+    "An issue that is requeued goes before all others, and every other one of its priority is forgotten.",
+    kind="queue",
+    bug="accounting drift, starvation",
+    also=("LL303",),
+)
+class LastOfItsKindQueue(SoundQueue):
+    """Has one place for each priority."""
+
+    def add(self, issue: Issue) -> bool:
+        """Queue an issue in the place of its priority; False if it is known."""
+        is_taken = super().add(issue)
+        with self._lock:
+            places = {entry[0]: entry for entry in sorted(self._heap)}
+            self._heap = sorted(places.values())
+        return is_taken
+
+
+@flawed(
+    "LL302",
+    "close() lets no more issues in, and wakes nobody of those who wait for one.",
+    kind="queue",
+    bug="shutdown loss",
+)
+class SilentCloseQueue(SoundQueue):
+    """Sets a flag that is read before the wait, and never in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_closed = False
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+        """Take the first issue; raises queue.Empty, at once if it is closed."""
+        return super().get(block and not self._is_closed, timeout)
+
+    def close(self) -> None:
+        """Let no more issues in."""
+        self._is_closed = True

@@ -118,7 +118,20 @@ def _diagnose_owed(account: Account, submission: Submission, books: Books, liven
         return _in_flight(account, "it waits for a worker")
     if liveness.is_deserted and submission.has_future and books.exits:
         return _lost("LL106", account, "no worker thread is left that could run it")
+    gone = _gone_with_its_work(books) if liveness.is_deserted else None
+    if gone is not None:
+        ended = f"{gone.thread.name} ended when the work on {gone.issue_id} raised {gone.detail}"
+        return _lost("LL106", account, f"{ended}, and no worker is left", at=gone)
     return _lost("LL101", account, "nobody is at work, and nothing more was heard of it")
+
+
+def _gone_with_its_work(books: Books) -> Entry | None:
+    """The end of some work that raised, if its thread has ended with it and nobody heard of that issue."""
+    for account in books.accounts.values():
+        worked = account.worked
+        if worked is not None and worked.kind is Kind.WORK_RAISED and account.unsettled():
+            return None if worked.thread.is_alive() else worked
+    return None
 
 
 def _what_became_of_the_raise(account: Account, raised: Entry) -> str:

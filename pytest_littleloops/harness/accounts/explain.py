@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pytest_littleloops.harness.accounts.account import Finding
 from pytest_littleloops.harness.accounts.journal import Entry, Journal, Kind
-from pytest_littleloops.harness.accounts.rules import RULES
+from pytest_littleloops.harness.accounts.rules import RULES, may_be_allowed
 
 _SHOWN_ISSUES = 3
 _SHOWN_STEPS = 16
@@ -149,7 +149,8 @@ def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], o
     if len(ids) > _SHOWN_ISSUES:
         lines.append(f"  ... {len(ids) - _SHOWN_ISSUES} more: {', '.join(ids[_SHOWN_ISSUES:][:20])}")
     lines.append(f"  next: {group[0].remedy or rule.remedy}")
-    lines.append(
-        f'  more: pytest --littleloops-explain {rule.code}; to accept it here: ledger.allow("{rule.code}")'
-    )
+    more = f"  more: pytest --littleloops-explain {rule.code}"
+    if may_be_allowed(rule.code):
+        more += f'; to accept it here: ledger.allow("{rule.code}")'
+    lines.append(more)
     return "\n".join(lines)

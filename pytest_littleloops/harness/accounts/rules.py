@@ -141,6 +141,11 @@ def find_rule(code_or_name: str) -> Rule:
     raise ValueError(f"there is no rule {code_or_name!r}; the rules are {known}")
 
 
+def may_be_allowed(code: str) -> bool:
+    """Whether a ledger can accept this: it cannot what ends an exploration."""
+    return code not in _OF_THE_ENGINE
+
+
 def looks_like_a_rule(text: str) -> bool:
     """True for what is written like a code or is a rule's name, so that a typo is not taken for an id."""
     is_code = len(text) == 5 and text.startswith("LL") and text[2:].isdigit()
