@@ -15,7 +15,7 @@ object does not offer is skipped, with that reason.
 from __future__ import annotations
 
 from pytest_littleloops.contracts.orchestrators import OrchestratorContract
+from pytest_littleloops.contracts.pools import ExecutorContract, WorkerPoolContract
 from pytest_littleloops.contracts.queues import IssueQueueContract
-from pytest_littleloops.contracts.work import ExecutorContract, WorkerPoolContract
 
 __all__ = ["ExecutorContract", "IssueQueueContract", "OrchestratorContract", "WorkerPoolContract"]
