@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -37,19 +38,35 @@ class CancelPromises(WorkContract):
             trial.end()
             if accepted and SECOND in trial.begun and not begun[0]:
                 trial.broken("LL304", SECOND, "was worked on after its cancellation had been accepted")
+            state = trial.ledger.states().get(SECOND)
+            if not accepted and state in ("failed", "cancelled", "interrupted"):
+                trial.broken(
+                    "LL202", SECOND, f"is {state}, though its cancel was refused and its work went well"
+                )
 
         pool(steps)
 
     @promise()
-    def test_a_cancel_forgets_none_of_two_submissions(self, pool: Callable[..., None]) -> None:
+    @pytest.mark.parametrize("raises", [False, True], ids=["in peace", "with completions that raise"])
+    def test_a_cancel_forgets_none_of_two_submissions(
+        self, pool: Callable[..., None], raises: bool
+    ) -> None:
         """Both wait, and are of one issue."""
 
         def steps(trial: Trial) -> None:
             trial.needs("cancel")
+
+            def complete(result: object) -> None:
+                if raises:
+                    raise KeyError("stage")
+
+            if raises:
+                trial.ledger.allow("LL103")
             with trial.held(FIRST) as go:
-                self.queued_behind(trial)
-                trial.submit(SECOND)
-                trial.cancel(SECOND)
+                self.queued_behind(trial, complete)
+                trial.submit(SECOND, complete)
+                with suppress(KeyError):
+                    trial.cancel(SECOND)
                 go()
                 trial.end()
 

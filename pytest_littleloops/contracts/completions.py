@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from pytest_littleloops.contracts.base import FIRST, SECOND, promise
+from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, promise
 from pytest_littleloops.contracts.outcomes import (
     raising,
 )
@@ -24,40 +24,63 @@ class CompletionPromises(WorkContract):
     def test_a_completion_that_raises_stops_no_other(
         self, pool: Callable[..., None], error: type[BaseException]
     ) -> None:
-        """That of the next job still comes, and that one comes once."""
+        """Nor do three of them: that of the next job still comes, and once."""
 
         def steps(trial: Trial) -> None:
             trial.ledger.allow("LL103")
-            trial.submit(FIRST, lambda result: raising(error, "stage"))
+            for issue_id in (FIRST, THIRD, "BUG-104"):
+                trial.submit(issue_id, lambda result: raising(error, "stage"))
             trial.submit(SECOND)
             trial.end()
 
         pool(steps)
 
     @promise()
-    def test_a_completion_may_submit(self, pool: Callable[..., None]) -> None:
-        """Without waiting for itself."""
+    @pytest.mark.parametrize("count", [1, 6])
+    def test_a_completion_may_submit(self, pool: Callable[..., None], count: int) -> None:
+        """Without waiting for itself, also where there is no room for so many: it may be refused."""
 
         def steps(trial: Trial) -> None:
-            trial.submit(FIRST, lambda result: trial.submit(SECOND))
-            wait_until(lambda: SECOND in trial.completed or SECOND in trial.refused, trial.patience)
+            more = [f"BUG-{200 + number}" for number in range(count)]
+
+            def submit(result: object) -> None:
+                for issue_id in more:
+                    trial.submit(issue_id)
+
+            trial.submit(FIRST, submit)
+            wait_until(lambda: {*more} <= {*trial.completed, *trial.refused}, trial.patience)
             trial.end()
 
         pool(steps)
 
     @promise()
-    def test_a_completion_may_cancel(self, pool: Callable[..., None]) -> None:
-        """Another issue, whose completion is still called once."""
+    def test_a_completion_may_submit_during_a_shutdown(self, pool: Callable[..., None]) -> None:
+        """It is refused, or completed."""
 
         def steps(trial: Trial) -> None:
             with trial.held(FIRST) as go:
-                trial.aside(partial(trial.submit, FIRST, lambda result: trial.cancel(SECOND)))
+                trial.aside(partial(trial.submit, FIRST, lambda result: trial.submit(SECOND)))
+                wait_until(lambda: FIRST in trial.begun, trial.patience)
+                trial.aside(trial.shut_down, "shutdown")
+                go()
+                trial.judge()
+
+        pool(steps)
+
+    @promise()
+    @pytest.mark.parametrize("which", [SECOND, FIRST], ids=["another", "itself"])
+    def test_a_completion_may_cancel(self, pool: Callable[..., None], which: str) -> None:
+        """Another issue, whose completion is still called once, or its own: that is too late."""
+
+        def steps(trial: Trial) -> None:
+            with trial.held(FIRST) as go:
+                trial.aside(partial(trial.submit, FIRST, lambda result: trial.cancel(which)))
                 wait_until(lambda: FIRST in trial.begun, trial.patience)
                 trial.aside(partial(trial.submit, SECOND))
                 wait_until(lambda: SECOND in trial.futures or SECOND in trial.completed, 0.05)
-                if not hasattr(trial.subject, "cancel") and not hasattr(
-                    trial.futures.get(SECOND), "add_done_callback"
-                ):
+                futures = [trial.futures.get(one) for one in {which, SECOND}]
+                has_futures = all(hasattr(one, "add_done_callback") for one in futures)
+                if not hasattr(trial.subject, "cancel") and not has_futures:
                     # Said here: raised in the completion it would be the completion's own failure.
                     raise NotOffered("it has no cancel(), and no future of what waits")
                 go()
@@ -82,19 +105,23 @@ class CompletionPromises(WorkContract):
 
     @promise()
     def test_idle_means_that_nothing_is_owed(self, pool: Callable[..., None]) -> None:
-        """Whoever looks at `active_count` at any time."""
+        """Whoever looks at any time: at `active_count`, at `is_idle()`, at `drain(timeout)`."""
 
         def steps(trial: Trial) -> None:
-            if not hasattr(trial.subject, "active_count"):
-                raise NotOffered("it has no active_count")
+            offered = [one for one in ("active_count", "is_idle", "drain") if hasattr(trial.subject, one)]
+            if not offered:
+                raise NotOffered("it has no active_count, is_idle() or drain()")
 
             def look() -> None:
                 for _ in range(4):
-                    count = trial.subject.active_count
-                    _ = count() if callable(count) else count
+                    for name in offered:
+                        answer = getattr(trial.subject, name)
+                        if callable(answer):
+                            _ = answer(0.01) if name == "drain" else answer()
 
             looking = trial.aside(look, "observer")
-            trial.submit(FIRST)
+            # Also from where it is called.
+            trial.submit(FIRST, lambda result: getattr(trial.subject, "active_count", 0))
             trial.submit(SECOND)
             with patiently():
                 looking.join(trial.patience)

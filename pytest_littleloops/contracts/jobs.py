@@ -18,6 +18,7 @@ from pytest_littleloops.contracts.outcomes import (
 )
 from pytest_littleloops.contracts.work import WorkContract
 from pytest_littleloops.harness.trial import NotOffered, Trial, wait_until
+from pytest_littleloops.simulation.inside import is_in_world
 
 
 class JobPromises(WorkContract):
@@ -47,6 +48,8 @@ class JobPromises(WorkContract):
             trial.submit(FIRST)
             trial.submit(SECOND)
             trial.end()
+            if outcome != "junk" and trial.ledger.states().get(FIRST) == "completed":
+                trial.broken("LL202", FIRST, "was told as completed, and its work had raised")
 
         pool(steps)
 
@@ -128,10 +131,10 @@ class JobPromises(WorkContract):
 
     @promise()
     def test_more_jobs_than_workers_are_all_completed(self, pool: Callable[..., None]) -> None:
-        """Six of them, at once."""
+        """Six of them at once, and forty for real."""
 
         def steps(trial: Trial) -> None:
-            for number in range(6):
+            for number in range(6 if is_in_world() else 40):
                 trial.submit(f"BUG-{number + 1}")
             trial.end()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import queue
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
@@ -18,6 +20,13 @@ class Unprintable(Exception):
         raise ValueError("no text")
 
     __repr__ = __str__
+
+
+class Falsy(Exception):
+    """An error that `if error:` does not see."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class Unpicklable:
@@ -63,7 +72,14 @@ OUTCOMES: Mapping[str, Callable[[], object]] = MappingProxyType(
         "CancelledError": partial(raising, CancelledError),
         "StopIteration": partial(raising, StopIteration),
         "GeneratorExit": partial(raising, GeneratorExit),
+        # Which the loop of a pool may take for what its own wait says.
+        "queue.Empty": partial(raising, queue.Empty),
+        "TimeoutError": partial(raising, TimeoutError),
+        "asyncio.CancelledError": partial(raising, asyncio.CancelledError),
+        "a group of errors": partial(raising, BaseExceptionGroup, "two", [ValueError(), SystemExit()]),
         "an error that cannot be printed": partial(raising, Unprintable),
+        "an error that is false": partial(raising, Falsy),
+        "an error of five arguments": partial(raising, UnicodeDecodeError, "ascii", b"", 0, 1, "no text"),
         "junk": junk,
     }
 )

@@ -37,11 +37,13 @@ class WorkContract(Contract):
 
         return run
 
-    def queued_behind(self, trial: Trial) -> Future[Any]:
+    def queued_behind(
+        self, trial: Trial, on_complete: Callable[[Any], object] | None = None
+    ) -> Future[Any]:
         """The future of SECOND, which waits behind FIRST."""
         trial.aside(partial(trial.submit, FIRST))
         wait_until(lambda: FIRST in trial.begun, trial.patience)
-        trial.aside(partial(trial.submit, SECOND))
+        trial.aside(partial(trial.submit, SECOND, on_complete))
         if not wait_until(lambda: SECOND in trial.futures, 0.5):
             raise NotOffered("its submit() returns when the work is done")
         future: Future[Any] = trial.future_of(SECOND)

@@ -62,7 +62,7 @@ class TestPool(WorkerPoolContract):
 def test_what_is_kept_otherwise_is_skipped_with_its_reason(pytester: pytest.Pytester) -> None:
     """In both ways; the summary prints the reason."""
     text = POOL + "    kept_otherwise = {'test_a_second_shutdown_changes_nothing': 'it raises'}\n"
-    result = run(pytester, text, "-k", "second_shutdown or may_submit")
+    result = run(pytester, text, "-k", "second_shutdown or is_dropped")
     result.assert_outcomes(passed=2, skipped=2)
     result.stdout.fnmatch_lines(["SKIPPED * kept otherwise: it raises"])
 
@@ -86,7 +86,7 @@ class TestExecutor(ExecutorContract):
         return ThreadPoolExecutor
 """
     result = run(pytester, text, "-k", "nothing_is_owed or forgets_none or more_jobs")
-    result.assert_outcomes(passed=2, skipped=4)
+    result.assert_outcomes(passed=2, skipped=6)
     result.stdout.fnmatch_lines_random(["SKIPPED * it has no active_count", "SKIPPED * it has no cancel"])
 
 
@@ -144,7 +144,7 @@ def test_fixtures_of_the_same_names_stay_the_users(pytester: pytest.Pytester) ->
         "import pytest\n"
         + "".join(f"@pytest.fixture\ndef {name}():\n    raise AssertionError\n" for name in names)
     )
-    run(pytester, POOL, "-k", "may_submit").assert_outcomes(passed=2)
+    run(pytester, POOL, "-k", "is_dropped").assert_outcomes(passed=2)
 
 
 def test_a_failing_schedule_is_replayed_by_its_token(pytester: pytest.Pytester) -> None:
@@ -232,7 +232,7 @@ class TestPool(WorkerPoolContract):
             "left_behind and well",
             "LL404 *: BUG-101 *its worktree is still there: *",
         ),
-        ("Counting", "may_submit", "LL303 no-progress: BUG-101 *active_count stays 2"),
+        ("Counting", "no_other and KeyError", "LL303 no-progress: BUG-101 *active_count stays 4"),
     ],
 )
 def test_what_is_not_lost_but_not_put_right_either(
