@@ -12,6 +12,7 @@ import threading
 import traceback
 from types import FrameType
 
+from pytest_littleloops.simulation.frames import current_frames
 from pytest_littleloops.simulation.inside import patiently
 
 DEFAULT_PATIENCE = 10.0
@@ -52,7 +53,7 @@ def all_stacks() -> str:
     The others run on meanwhile, so each stack is true for its own moment. A thread that was started
     behind the back of `threading` is called by its number.
     """
-    frames = sys._current_frames()
+    frames = current_frames()
     caller = threading.current_thread()
     others = [thread for thread in threading.enumerate() if thread is not caller]
     sections = [_section(f"{_kind(caller)} {caller.name}, which asked", _outside(sys._getframe()))]

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import sysconfig
 import threading
 import traceback
 from functools import cache
 from types import CodeType, FrameType
 
+from pytest_littleloops.simulation import real
+
+_collecting = real.RLockType()
+
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _SIMULATION = os.path.dirname(__file__)
 _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+
+
+def current_frames() -> dict[int, FrameType]:
+    """The frame of every thread by its number, as `sys._current_frames` gives them.
+
+    Up to CPython 3.11 that makes objects while it holds a lock of the interpreter; if these have garbage
+    collected, and what is collected lets another thread run that wants the same lock, all stand still
+    for ever (CPython issue 106883). So nothing is collected meanwhile.
+    """
+    with _collecting:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames()
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 @cache

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING
 
 from pytest_littleloops.simulation.failures import Deadlock, NoProgress, StepLimit, Uncontrolled
-from pytest_littleloops.simulation.frames import in_user_code, stack_lines
+from pytest_littleloops.simulation.frames import current_frames, in_user_code, stack_lines
 from pytest_littleloops.simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def waits_outside(world: World, task: Task) -> Uncontrolled:
 
 def stacks(world: World, running: Task | None = None) -> str:
     """Every living task: what it does or waits for, and its stack."""
-    frames = sys._current_frames()
+    frames = current_frames()
     lines = []
     for task in world.live:
         frame = frames.get(task.carrier.ident)
@@ -89,6 +88,6 @@ def stacks(world: World, running: Task | None = None) -> str:
 
 
 def _place(task: Task) -> str:
-    frame = sys._current_frames().get(task.carrier.ident)
+    frame = current_frames().get(task.carrier.ident)
     place = "" if frame is None else in_user_code(frame)[1]
     return f", at {place}" if place else ""

@@ -87,7 +87,9 @@ class TestExecutor(ExecutorContract):
 """
     result = run(pytester, text, "-k", "nothing_is_owed or forgets_none or more_jobs")
     result.assert_outcomes(passed=2, skipped=6)
-    result.stdout.fnmatch_lines_random(["SKIPPED * it has no active_count, is_idle() or drain()", "SKIPPED * it has no cancel"])
+    result.stdout.fnmatch_lines_random(
+        ["SKIPPED * it has no active_count, is_idle() or drain()", "SKIPPED * it has no cancel"]
+    )
 
 
 def test_a_rule_can_be_allowed(pytester: pytest.Pytester) -> None:

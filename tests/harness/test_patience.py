@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 import threading
@@ -10,6 +11,7 @@ from types import FrameType
 
 import pytest
 
+from pytest_littleloops.harness.accounts.liveness import Baseline
 from pytest_littleloops.harness.patience import DEFAULT_PATIENCE, Hang, all_stacks, hang, wait_for
 
 
@@ -118,3 +120,27 @@ def test_a_thread_unknown_to_threading_is_there_by_number(
     monkeypatch.setattr(threading, "enumerate", lambda: [mine])
     section = all_stacks().partition(f"  foreign thread {waiting.ident}:\n")[2]
     assert "in stand_at_the_gate" in section
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_nothing_is_collected_while_frames_are_taken(
+    monkeypatch: pytest.MonkeyPatch, collects: bool
+) -> None:
+    """Up to CPython 3.11 that may stand still for ever; the collector is afterwards as it was."""
+    seen: list[bool] = []
+
+    def take() -> dict[int, object]:
+        seen.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", take)
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        all_stacks()
+        Baseline().liveness({threading.main_thread()})
+        assert gc.isenabled() is collects
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+    assert seen
+    assert not any(seen)

@@ -7,13 +7,13 @@ since a moment are alive, and which of them wait for their next piece of work in
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
 from pytest_littleloops.simulation import inside
+from pytest_littleloops.simulation.frames import current_frames
 from pytest_littleloops.simulation.inside import will_go_on
 
 _RESTING = {
@@ -76,7 +76,7 @@ class Baseline:
             # Also those from before: a pool that other tests used already.
             mine = threading.current_thread()
             threads = tuple(one for one in threading.enumerate() if one in known and one is not mine)
-        frames = sys._current_frames() if threads else {}
+        frames = current_frames() if threads else {}
         # Its own frame holds this dictionary: a circle that would keep what all threads are at alive.
         frames.pop(threading.get_ident(), None)
         busy = [thread for thread in threads if _is_busy(thread.ident, frames.get(thread.ident or 0))]
