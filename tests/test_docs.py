@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from pytest_littleloops import Ledger
+from pytest_littleloops import Ledger, contract
 from pytest_littleloops.harness.watching.lifecycle import USUAL_NAMES, Lifecycle
 
 ROOT = Path(__file__).parent.parent
@@ -198,3 +199,15 @@ def test_the_guide_lists_the_usual_names() -> None:
         listed = set(re.findall(r"\w+", rows[role]))
         plain = {name for name in names if not (role == "work" and name.startswith("_"))}
         assert plain <= listed, role
+
+
+def test_every_promise_has_its_line() -> None:
+    """On the page of the contracts, with the words of its docstring, and no other."""
+    page = (ROOT / "docs" / "contracts.md").read_text()
+    promises = {
+        f"* `{name}`: {function.__doc__.splitlines()[0]}".lower()
+        for each in contract.__all__
+        for name, function in inspect.getmembers(getattr(contract, each))
+        if name.startswith("test_")
+    }
+    assert {line.lower() for line in page.splitlines() if line.startswith("* `test_")} == promises

@@ -85,6 +85,8 @@ class Contract:
     def kept(self, request: pytest.FixtureRequest) -> Iterator[Trial]:
         """The trial of one promise. Defined here, so that no fixture of the user's stands before it."""
         name = request.node.originalname
+        if not isinstance(self.kept_otherwise, Mapping):
+            pytest.fail("kept_otherwise has to be a mapping, {'test_...': 'why'}", pytrace=False)
         known = [one for one in dir(type(self)) if one.startswith("test_")]
         for one in self.kept_otherwise:
             if one not in known:
@@ -101,7 +103,8 @@ class Contract:
                 patience=patience(request.config),
                 works=None if folder is None else SentWorks(Path(folder)),
             )
-            trial.ledger.allow(*(find_rule(one).code for one in self.allow))
+            allowed = (self.allow,) if isinstance(self.allow, str) else self.allow
+            trial.ledger.allow(*(find_rule(one).code for one in allowed))
             yield trial
             trial.close()
 

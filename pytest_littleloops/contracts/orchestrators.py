@@ -12,12 +12,14 @@ import pytest
 from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
 from pytest_littleloops.contracts.outcomes import OF_THE_WORK, OUTCOMES
 from pytest_littleloops.harness.fakes.factories import WorkerResults
+from pytest_littleloops.harness.ledger import PromiseBroken
+from pytest_littleloops.harness.patience import all_stacks
 from pytest_littleloops.harness.trial import Trial
 from pytest_littleloops.reference.model import Issue
 from pytest_littleloops.reference.pool import WorkerPool
 from pytest_littleloops.reference.queue import IssueQueue
 from pytest_littleloops.reference.submission import Process
-from pytest_littleloops.simulation.inside import patiently
+from pytest_littleloops.simulation.inside import is_in_world, patiently
 
 _OPEN = ("queued", "in_progress")
 
@@ -60,7 +62,7 @@ class OrchestratorContract(Contract):
                     kept.judge()
                 self._judge_code(kept, code, early, queue.states())
                 if is_good and code != 0:
-                    pytest.fail(f"every issue is completed, and run() has returned {code!r}")
+                    pytest.fail(f"every issue is completed, so run() has to return 0, not {code!r}")
 
             self.run_on_trial(kept, all_steps, request)
 
@@ -73,7 +75,14 @@ class OrchestratorContract(Contract):
             running.join(trial.patience)
         if running.is_alive():
             trial.ledger.assert_all_terminal()
-            trial.broken("LL303", FIRST, "and all others have ended, and run() does not return")
+            remedy = "see where run() stands: what it waits for never comes, or it never looks"
+            try:
+                claim = "and all others have ended, and run() does not return"
+                trial.broken("LL303", FIRST, claim, remedy=remedy)
+            except PromiseBroken as broken:
+                if not is_in_world():
+                    broken.add_note(all_stacks())
+                raise
         return codes[0] if codes else None
 
     def _judge_code(self, trial: Trial, code: Any, early: list[str], states: Mapping[str, str]) -> None:
@@ -81,7 +90,8 @@ class OrchestratorContract(Contract):
             trial.broken("LL301", issue_id, f"had not ended when run() returned {code!r}")
         for issue_id, state in states.items():
             if code == 0 and state != "completed":
-                trial.broken("LL101", issue_id, f"is {state}, and run() has returned 0")
+                remedy = "return 0 only if every issue is completed: the exit code is all that many read"
+                trial.broken("LL101", issue_id, f"is {state}, and run() has returned 0", remedy=remedy)
 
     @promise()
     def test_what_can_be_completed_is(self, run_of: Callable[..., None]) -> None:

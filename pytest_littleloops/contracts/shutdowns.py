@@ -153,8 +153,9 @@ class ShutdownPromises(WorkContract):
         def steps(trial: Trial) -> None:
             trial.submit(FIRST)
             trial.submit(SECOND)
-            trial.drop()
+            bury = trial.drop()
             trial.judge()
+            bury()
 
         pool(steps)
 

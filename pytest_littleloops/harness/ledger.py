@@ -80,6 +80,8 @@ class Ledger:
         self._baseline = Baseline()
         self._allowed: set[str] = set()
         self._lock = threading.RLock()
+        self.accepting = 'ledger.allow("{code}")'
+        """How a message says that a rule is allowed; `{code}` stands for its code."""
 
     def watch(
         self, obj: Watched, **mapping: str | Sequence[str] | Callable[[object], str | None]
@@ -237,7 +239,9 @@ class Ledger:
         if found:
             states = self.states()
             total = sum(state != "rejected" for state in states.values())
-            raise PromiseBroken(explain(found, self._journal, states, of=total), found)
+            raise PromiseBroken(
+                explain(found, self._journal, states, of=total, accepting=self.accepting), found
+            )
 
     def close(self) -> None:
         """Give every watched object its own class back. The journal stays readable."""

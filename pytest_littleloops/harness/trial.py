@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ class Trial:
         works: Works | None = None,
     ) -> None:
         self.ledger = Ledger(describe=describe)
+        self.ledger.accepting = 'allow = ("{code}",) in the contract\'s class'
         self.nemesis = Nemesis(note=self._note_fault, patience=patience)
         self.patience = _LONG if is_in_world() else patience
         self.subject: Any = None
@@ -236,10 +238,25 @@ class Trial:
             self._told.add(thread)
             self.broken(code, issue_id, claim)
 
-    def drop(self) -> None:
-        """Let go of the object, as a caller does who keeps no name for it."""
+    def drop(self) -> Callable[[], None]:
+        """Let go of the object, as a caller does who keeps no name for it.
+
+        What this returns ends it after all, if it lives on: it owes its completions, and not its threads.
+        """
+        try:
+            find: Callable[[], object] = weakref.ref(self.subject)
+        except TypeError:
+            find = _nothing
         self.subject = None
         gc.collect()
+
+        def bury() -> None:
+            self.subject = find()
+            if self.subject is not None:
+                with suppress(NotOffered):
+                    self.shut_down(wait=False)
+
+        return bury
 
     # -- the judgement
 
@@ -332,10 +349,14 @@ class Trial:
     def _later_processes(self) -> dict[int, str]:
         return {pid: name for pid, name in child_processes().items() if pid not in self._processes_before}
 
-    def broken(self, code: str, issue_id: str, claim: str) -> None:
-        """Raise PromiseBroken: this rule, on this issue. Nothing if the rule is allowed."""
+    def broken(self, code: str, issue_id: str, claim: str, *, remedy: str = "") -> None:
+        """Raise PromiseBroken: this rule, on this issue. Nothing if the rule is allowed.
+
+        `remedy` is what to do, if that is something else than what the rule says.
+        """
         if code not in self.ledger._allowed:
-            self.ledger.raise_for([Finding(code=code, issue_id=issue_id, claim=claim)])
+            finding = Finding(code=code, issue_id=issue_id, claim=claim, remedy=remedy)
+            self.ledger.raise_for([finding])
 
     @contextmanager
     def held(self, issue_id: str) -> Iterator[Callable[[], None]]:
@@ -403,6 +424,10 @@ class Trial:
     def _note_fault(self, issue_id: str, fault: str) -> None:
         if issue_id:
             self.ledger.record(issue_id, "fault", detail=fault)
+
+
+def _nothing() -> None:
+    return
 
 
 def wait_until(is_so: Callable[[], bool], patience: float) -> bool:

@@ -289,3 +289,41 @@ class TestExecutor(ExecutorContract):
     result = run(pytester, text, "-k", "pickled", "--littleloops-patience=0.5")
     result.assert_outcomes(passed=1, failed=3)
     result.stdout.fnmatch_lines(["LL101 lost-issue: BUG-101 *"])
+
+
+def test_a_pool_that_is_dropped_does_not_owe_its_threads(pytester: pytest.Pytester) -> None:
+    """They wait for ever for more, and are no daemons; that they keep their pool is no loss of an issue."""
+    text = """
+class Pool:
+    def __init__(self, process):
+        self.process, self.jobs, self.changed = process, [], threading.Condition()
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def submit(self, issue, on_complete):
+        with self.changed:
+            self.jobs.append((issue, on_complete))
+            self.changed.notify()
+
+    def shutdown(self, wait=True):
+        with self.changed:
+            self.jobs.append(None)
+            self.changed.notify()
+        if wait:
+            self.thread.join()
+
+    def work(self):
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.jobs)
+                job = self.jobs.pop(0)
+            if job is None:
+                return
+            job[1](self.process(job[0]))
+
+class TestPool(WorkerPoolContract):
+    @pytest.fixture
+    def pool_factory(self):
+        return lambda process, max_workers: Pool(process)
+"""
+    run(pytester, text, "-k", "is_dropped").assert_outcomes(passed=2)

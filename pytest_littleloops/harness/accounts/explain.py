@@ -121,15 +121,22 @@ def timelines(journal: Journal, states: dict[str, str]) -> list[Timeline]:
     return [Timeline(issue_id, states[issue_id], tuple(found)) for issue_id, found in steps.items()]
 
 
-def explain(findings: Sequence[Finding], journal: Journal, states: dict[str, str], *, of: int) -> str:
-    """The message for these findings; `of` is how many issues there were, `states` names theirs."""
+def explain(
+    findings: Sequence[Finding], journal: Journal, states: dict[str, str], *, of: int, accepting: str
+) -> str:
+    """The message for these findings; `of` is how many issues there were, `states` names theirs.
+
+    `accepting` says how a rule is allowed, with `{code}` in the place of its code.
+    """
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.code, finding.claim), []).append(finding)
-    return "\n".join(_group(group, journal, states, of) for group in groups.values())
+    return "\n".join(_group(group, journal, states, of, accepting) for group in groups.values())
 
 
-def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], of: int) -> str:
+def _group(
+    group: Sequence[Finding], journal: Journal, states: dict[str, str], of: int, accepting: str
+) -> str:
     rule = RULES[group[0].code]
     ids = list(dict.fromkeys(finding.issue_id for finding in group))
     named = ", ".join(ids[:_SHOWN_ISSUES])
@@ -151,6 +158,6 @@ def _group(group: Sequence[Finding], journal: Journal, states: dict[str, str], o
     lines.append(f"  next: {group[0].remedy or rule.remedy}")
     more = f"  more: pytest --littleloops-explain {rule.code}"
     if may_be_allowed(rule.code):
-        more += f'; to accept it here: ledger.allow("{rule.code}")'
+        more += f"; to accept it here: {accepting.format(code=rule.code)}"
     lines.append(more)
     return "\n".join(lines)
