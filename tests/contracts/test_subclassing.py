@@ -291,7 +291,7 @@ class TestExecutor(ExecutorContract):
     result.stdout.fnmatch_lines(["LL101 lost-issue: BUG-101 *"])
 
 
-def test_a_pool_that_is_dropped_does_not_owe_its_threads(pytester: pytest.Pytester) -> None:
+def test_who_lets_go_of_a_pool_is_owed_no_threads(pytester: pytest.Pytester) -> None:
     """They wait for ever for more, and are no daemons; that they keep their pool is no loss of an issue."""
     text = """
 class Pool:

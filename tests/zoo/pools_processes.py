@@ -5,10 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import multiprocessing
-import multiprocessing.pool
 import pickle
 import queue
 import threading
+from multiprocessing.connection import Connection
 
 from pytest_littleloops import Issue, WorkerResult
 
@@ -18,37 +18,56 @@ from .registry import flawed
 
 @flawed(
     "LL101",
-    "A worker process that dies is replaced, and nobody hears of the job that it had.",
+    "A process that dies closes its end of the pipe, and that is taken for the end of its talk.",
     bug="worker or owner death, on processes",
-    also=("LL106", "LL301", "LL302"),
+    also=("LL102", "LL106"),
 )
-class ReplacedProcessPool:
-    """Carries its issues by a `multiprocessing.pool.Pool`."""
+class ClosedPipePool:
+    """Has a process for each issue, and a thread that hears of it."""
 
     def __init__(self, process: Process, max_workers: int = 2) -> None:
         self._process = process
-        self._pool = multiprocessing.get_context("spawn").Pool(max_workers)
+        self._slots = threading.Semaphore(max_workers)
+        self._threads: list[threading.Thread] = []
 
     def submit(self, issue: Issue, on_complete: Completion) -> None:
-        """Have one of the processes work on it."""
-
-        def ended(result: object) -> None:
-            if isinstance(result, WorkerResult):
-                on_complete(result)
-            else:
-                on_complete(failure(issue, TypeError("no result")))
-
-        def failed(error: BaseException) -> None:
-            on_complete(failure(issue, ValueError(type(error).__name__)))
-
-        self._pool.apply_async(self._process, (issue,), callback=ended, error_callback=failed)
+        """Have a process of its own work on it."""
+        thread = threading.Thread(target=self._hear, args=(issue, on_complete), daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def shutdown(self, wait: bool = True) -> None:
-        """Take no more work; end the processes."""
-        self._pool.close()
-        if not wait:
-            return
-        self._pool.join()
+        """Wait for all that there is."""
+        for thread in self._threads:
+            if wait and thread is not threading.current_thread():
+                thread.join()
+
+    def _hear(self, issue: Issue, on_complete: Completion) -> None:
+        with self._slots, contextlib.suppress(EOFError):
+            context = multiprocessing.get_context("spawn")
+            here, there = context.Pipe(duplex=False)
+            child = context.Process(target=_speak, args=(there, self._process, issue), daemon=True)
+            try:
+                child.start()
+            except Exception as error:
+                result = failure(issue, error)
+            else:
+                there.close()
+                result = here.recv()
+                child.join()
+            with contextlib.suppress(BaseException):
+                on_complete(result)
+
+
+def _speak(there: Connection, process: Process, issue: Issue) -> None:
+    try:
+        result = process(issue)
+    except BaseException as error:
+        result = failure(issue, ValueError(type(error).__name__))
+    try:
+        there.send(result if isinstance(result, WorkerResult) else failure(issue, TypeError("no result")))
+    except Exception as error:
+        there.send(failure(issue, ValueError(type(error).__name__)))
 
 
 @flawed(
