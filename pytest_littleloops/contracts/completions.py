@@ -55,11 +55,15 @@ class CompletionPromises(WorkContract):
 
     @promise()
     def test_a_completion_may_submit_during_a_shutdown(self, pool: Callable[..., None]) -> None:
-        """It is refused, or completed."""
+        """It is refused, or completed; and so is what the completion of that one submits."""
 
         def steps(trial: Trial) -> None:
             with trial.held(FIRST) as go:
-                trial.aside(partial(trial.submit, FIRST, lambda result: trial.submit(SECOND)))
+
+                def submit_two(result: object) -> None:
+                    trial.submit(SECOND, lambda result: trial.submit(THIRD))
+
+                trial.aside(partial(trial.submit, FIRST, submit_two))
                 wait_until(lambda: FIRST in trial.begun, trial.patience)
                 trial.aside(trial.shut_down, "shutdown")
                 go()

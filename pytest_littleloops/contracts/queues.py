@@ -155,26 +155,104 @@ class IssueQueueContract(Contract):
         issues(steps)
 
     @promise()
-    @pytest.mark.parametrize("ended", [False, True], ids=["in progress", "ended"])
-    def test_what_is_requeued_is_handed_out_again(
-        self, issues: Callable[[Steps], None], ended: bool
-    ) -> None:
-        """And is in no other state meanwhile."""
+    @pytest.mark.parametrize(
+        "mark",
+        ["", "mark_failed", "mark_cancelled", "mark_interrupted"],
+        ids=["in progress", "failed", "cancelled", "interrupted"],
+    )
+    def test_what_is_requeued_is_handed_out_again(self, issues: Callable[[Steps], None], mark: str) -> None:
+        """Once, out of progress or whatever ended it, and is in no other state meanwhile."""
 
         def steps(trial: Trial) -> None:
             subject = trial.subject
             trial.needs("requeue")
             subject.add(self.make_issue(FIRST))
             subject.get(block=False)
-            if ended:
-                trial.needs("mark_failed")
-                subject.mark_failed(FIRST)
+            if mark:
+                trial.needs(mark)
+                getattr(subject, mark)(FIRST)
             subject.requeue(FIRST)
             self._must_be(trial, FIRST, "queued")
             for name in ("completed_ids", "failed_ids", "in_progress_ids"):
                 if FIRST in getattr(subject, name, ()):
                     trial.broken("LL202", FIRST, f"was requeued, and is still among the {name}")
             self._take(trial, FIRST, "was requeued, and is not handed out again")
+            self._must_be_empty(trial, FIRST, "was requeued once, and is handed out twice")
+            subject.mark_completed(FIRST)
+
+        issues(steps)
+
+    @promise()
+    def test_whoever_waits_is_woken_by_a_requeue(self, issues: Callable[[Steps], None]) -> None:
+        """As by an issue that is new."""
+
+        def steps(trial: Trial) -> None:
+            subject = trial.subject
+            trial.needs("requeue")
+            subject.add(self.make_issue(FIRST))
+            subject.get(block=False)
+            taker = trial.aside(lambda: subject.mark_completed(subject.get().issue_id), "taker")
+            subject.requeue(FIRST)
+            trial.await_thread(taker, "LL302", FIRST, "was requeued, and who waits for it is not woken")
+
+        issues(steps)
+
+    @promise()
+    def test_what_is_cancelled_while_it_is_queued_is_not_handed_out(
+        self, issues: Callable[[Steps], None]
+    ) -> None:
+        """A queue may refuse such a mark."""
+
+        def steps(trial: Trial) -> None:
+            subject = trial.subject
+            trial.needs("mark_cancelled")
+            subject.add(self.make_issue(FIRST))
+            try:
+                subject.mark_cancelled(FIRST)
+            except Exception:
+                subject.get(block=False)
+                subject.mark_completed(FIRST)
+                return
+            self._must_be_empty(trial, FIRST, "was cancelled, and is handed out all the same")
+
+        issues(steps)
+
+    @promise()
+    def test_an_issue_that_is_added_twice_at_once_is_one(self, issues: Callable[[Steps], None]) -> None:
+        """By two callers; one of them may be refused."""
+
+        def steps(trial: Trial) -> None:
+            subject = trial.subject
+
+            def add() -> None:
+                with suppress(Exception):
+                    subject.add(self.make_issue(FIRST))
+
+            other = trial.aside(add, "other caller")
+            add()
+            with patiently():
+                other.join(trial.patience)
+            subject.get(block=False)
+            self._must_be_empty(trial, FIRST, "was added twice at once, and is handed out twice")
+            subject.mark_completed(FIRST)
+
+        issues(steps)
+
+    @promise()
+    def test_a_wait_of_no_time_is_none(self, issues: Callable[[Steps], None]) -> None:
+        """It raises `queue.Empty`, or hands out what is there."""
+
+        def steps(trial: Trial) -> None:
+            subject = trial.subject
+
+            def look() -> None:
+                with suppress(standard.Empty):
+                    subject.get(True, 0)
+
+            looking = trial.aside(look, "taker")
+            trial.await_thread(looking, "LL302", FIRST, "is waited for, by who has no time to wait")
+            subject.add(self.make_issue(FIRST))
+            subject.get(True, 0)
             subject.mark_completed(FIRST)
 
         issues(steps)
@@ -321,6 +399,13 @@ class IssueQueueContract(Contract):
             trial.subject.get(block=False)
         except standard.Empty:
             trial.broken("LL101", issue_id, claim)
+
+    def _must_be_empty(self, trial: Trial, issue_id: str, claim: str) -> None:
+        try:
+            trial.subject.get(block=False)
+        except standard.Empty:
+            return
+        trial.broken("LL201", issue_id, claim)
 
     def _must_refuse(
         self, trial: Trial, code: str, issue_id: str, call: Callable[[], object], method: str

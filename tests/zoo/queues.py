@@ -272,3 +272,77 @@ class SilentCloseQueue(SoundQueue):
     def close(self) -> None:
         """Let no more issues in."""
         self._is_closed = True
+
+
+@flawed(
+    "LL302",
+    "requeue() puts the issue back, and wakes nobody who waits for one.",
+    kind="queue",
+    bug="accounting drift, starvation",
+    also=("LL101",),
+)
+class QuietRequeueQueue(SoundQueue):
+    """Notifies for what is new alone."""
+
+    def requeue(self, issue_id: str) -> None:
+        """Mark the issue as queued again."""
+        with self._lock:
+            if self._states.get(issue_id) in (None, QUEUED):
+                raise KeyError(issue_id)
+            self._states[issue_id] = QUEUED
+            entry = self._issues[issue_id].priority, next(self._order), issue_id
+            heapq.heappush(self._heap, entry)
+
+
+@flawed(
+    "LL201",
+    "A queued issue that is marked cancelled stays in the heap, and is handed out.",
+    kind="queue",
+    bug="cancel race",
+    also=("LL202",),
+)
+class CancelledStaysQueue(SoundQueue):
+    """Writes the state down, and does not look into the heap."""
+
+    def mark_cancelled(self, issue_id: str) -> None:
+        """Somebody asked for the issue not to be worked on."""
+        with self._lock:
+            if self._states.get(issue_id) == QUEUED:
+                self._states[issue_id] = "cancelled"
+                return
+        super().mark_cancelled(issue_id)
+
+
+@flawed(
+    "LL201",
+    "add() looks whether the id is known, and takes the issue in in a second step.",
+    kind="queue",
+    bug="double execution",
+    also=("LL202",),
+    race=True,
+)
+class CheckThenAddQueue(SoundQueue):
+    """Two callers may both find that an issue is new."""
+
+    def add(self, issue: Issue) -> bool:
+        """Queue an issue; False if its id is known already."""
+        with self._lock:
+            if issue.issue_id in self._states:
+                return False
+        with self._lock:
+            self._enqueue(issue)
+            return True
+
+
+@flawed(
+    "LL302",
+    "A timeout of 0 is taken for none at all.",
+    kind="queue",
+    bug="timeout race",
+)
+class ZeroIsForEverQueue(SoundQueue):
+    """Reads its timeout with `or`."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Issue:
+        """Take the first issue; raises queue.Empty."""
+        return super().get(block, timeout or None)
