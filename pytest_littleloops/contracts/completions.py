@@ -101,7 +101,8 @@ class CompletionPromises(WorkContract):
             if waits:
                 # That it cannot wait for itself it may say.
                 trial.ledger.allow("LL103")
-            trial.submit(FIRST, lambda result: trial.shut_down(wait=waits))
+            shut_down = trial.shutdown_by(wait=waits)
+            trial.submit(FIRST, lambda result: shut_down())
             trial.submit(SECOND)
             trial.end()
 

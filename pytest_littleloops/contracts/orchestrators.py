@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_littleloops.contracts.base import FIRST, SECOND, THIRD, Contract, missing, promise
+from pytest_littleloops.contracts.base import FIRST, SECOND, Contract, missing, promise
 from pytest_littleloops.contracts.outcomes import OF_THE_WORK, OUTCOMES
 from pytest_littleloops.harness.fakes.factories import WorkerResults
 from pytest_littleloops.harness.ledger import PromiseBroken
@@ -94,9 +94,10 @@ class OrchestratorContract(Contract):
                 trial.broken("LL101", issue_id, f"is {state}, and run() has returned 0", remedy=remedy)
 
     @promise()
-    def test_what_can_be_completed_is(self, run_of: Callable[..., None]) -> None:
-        """Three issues of three priorities, and the exit code is 0."""
-        issues = Issue(FIRST, "P0"), Issue(SECOND), Issue(THIRD, "P5")
+    @pytest.mark.parametrize("count", [1, 3, 12])
+    def test_what_can_be_completed_is(self, run_of: Callable[..., None], count: int) -> None:
+        """Issues of all priorities, more than there are workers, and the exit code is 0."""
+        issues = tuple(Issue(f"BUG-{101 + number}", f"P{number % 6}") for number in range(count))
         run_of(lambda trial: None, issues, is_good=True)
 
     @promise()
@@ -125,13 +126,14 @@ class OrchestratorContract(Contract):
 
     @promise()
     @pytest.mark.parametrize("priority", ["P0", "P3"])
+    @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
     def test_an_issue_that_the_pool_refuses_is_not_lost(
-        self, run_of: Callable[..., None], priority: str
+        self, run_of: Callable[..., None], priority: str, times: int
     ) -> None:
-        """The queue gave it out, and `submit` raises."""
+        """The queue gave it out, and `submit` raises; perhaps for the next one too."""
 
         def prepare(trial: Trial) -> None:
-            trial.nemesis.arm("submit-rejected")
+            trial.nemesis.arm("submit-rejected", times=times)
 
         run_of(prepare, (Issue(FIRST, priority), Issue(SECOND)), is_refused=True)
 

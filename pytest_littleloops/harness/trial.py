@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,10 @@ class Trial:
 
     def shut_down(self, *, wait: bool = True, cancels: bool = False) -> None:
         """Shut it down. Raises NotOffered if it has no way to, or not that way."""
+        self.shutdown_by(wait=wait, cancels=cancels)()
+
+    def shutdown_by(self, *, wait: bool = True, cancels: bool = False) -> Callable[[], object]:
+        """What shuts it down that way. Raises NotOffered, here and not when called, if there is none."""
         shutdown = next(
             (
                 found
@@ -214,7 +219,7 @@ class Trial:
             if flag is None:
                 raise NotOffered("its shutdown() cancels nothing")
             arguments[flag] = True
-        shutdown(**arguments)
+        return partial(shutdown, **arguments)
 
     def aside(self, act: Callable[[], object], name: str = "another caller") -> threading.Thread:
         """Have another thread do this; what it raises is raised by `end`."""

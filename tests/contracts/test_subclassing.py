@@ -181,7 +181,7 @@ class TestPool(WorkerPoolContract):
 
 
 LOSSY = """
-import os, subprocess, sys, tempfile
+import os, sys, tempfile
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -192,7 +192,7 @@ class Refusing(WorkerPool):
 
 class Leaving(WorkerPool):
     def submit(self, issue, on_complete=None):
-        self.helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", "import time; time.sleep(5)"])
         return super().submit(issue, on_complete)
 
 class Keeping(WorkerPool):

@@ -333,3 +333,12 @@ class PriorityPool(PoolCore):
         self._discard_all(dropped)
         if wait:
             self._join()
+
+
+@sound("a shutdown that always waits, but for itself")
+class AlwaysWaitsPool(ThreadedPool):
+    """Offers no other way to end."""
+
+    def shutdown(self) -> None:  # type: ignore[override]
+        """Refuse new issues, and wait unless called from inside a job."""
+        super().shutdown(wait=True)
