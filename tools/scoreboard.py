@@ -76,35 +76,11 @@ def _code(told: str) -> str:
 
 def run(subject: str, file: Path) -> None:
     """Put one subject under its contract; a line a promise is added to `file`."""
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--tb=short",
-            "-p",
-            "littleloops",
-            "-p",
-            "no:cacheprovider",
-        ),
-        *(
-            "-p",
-            "tools.scoreboard_record",
-            "--littleloops-patience=5",
-            f"--littleloops-schedules={SCHEDULES}",
-        ),
-        *(
-            "-c",
-            os.devnull,
-            "--rootdir",
-            str(ROOT),
-            "--import-mode=importlib",
-            "-k",
-            subject,
-            str(SUBJECTS),
-        ),
-    ]
+    plugins = "-p littleloops -p tools.scoreboard_record -p no:cacheprovider"
+    options = f"-q --tb=short --import-mode=importlib -c {os.devnull} {plugins} -k {subject}"
+    chosen = f"--littleloops-patience=5 --littleloops-schedules={SCHEDULES}"
+    words = [*options.split(), *chosen.split(), "--rootdir", str(ROOT), str(SUBJECTS)]
+    command = [sys.executable, "-m", "pytest", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCOREBOARD": str(file), "COLUMNS": "500"}
     print(f"{subject} ...", flush=True)
     try:

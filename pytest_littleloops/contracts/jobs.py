@@ -147,16 +147,9 @@ class JobPromises(WorkContract):
         def steps(trial: Trial) -> None:
             trial.submit(FIRST)
             trial.submit(FIRST)
-            if self.pool_has_ended(trial):
-                accepted = 2 - len(trial.refused)
-                if trial.completed.count(FIRST) < accepted:
-                    trial.broken("LL102", FIRST, "was submitted twice and completed once")
+            trial.shut_down()
+            trial.ledger.settle(trial.patience)
+            if trial.completed.count(FIRST) < 2 - len(trial.refused):
+                trial.broken("LL102", FIRST, "was submitted twice and completed once")
 
         pool(steps)
-
-    @staticmethod
-    def pool_has_ended(trial: Trial) -> bool:
-        """Shut it down and wait for what it owes."""
-        trial.shut_down()
-        trial.ledger.settle(trial.patience)
-        return True

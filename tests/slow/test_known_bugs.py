@@ -35,8 +35,6 @@ class Expected:
     """The promises to run, as pytest's `-k` has it."""
     codes: tuple[str, ...] = ()
     """One of these is flagged; nothing at all if there are none."""
-    wrong: str = ""
-    """Why that is not so yet."""
 
     def __str__(self) -> str:
         version = self.requirement.partition("==")[2] or self.python
@@ -148,16 +146,6 @@ EXPECTED = [
 ]
 
 
-def parameter(expected: Expected) -> object:
-    """The parameter for it."""
-    marks = (
-        [pytest.mark.xfail(reason=expected.wrong, raises=AssertionError, strict=True)]
-        if expected.wrong
-        else []
-    )
-    return pytest.param(expected, id=str(expected), marks=marks)
-
-
 @functools.cache
 def interpreter_of(version: str) -> str:
     """A CPython of exactly this version; skips the test if there is none, or another patch of it."""
@@ -200,7 +188,7 @@ def run(expected: Expected, folder: Path) -> dict[str, list[str]]:
     return flagged_in(done.stdout)
 
 
-@pytest.mark.parametrize("expected", [parameter(one) for one in EXPECTED])
+@pytest.mark.parametrize("expected", EXPECTED, ids=str)
 def test_it_is_flagged_where_it_is_and_only_there(expected: Expected, tmp_path: Path) -> None:
     """Under fifty schedules a promise."""
     found = run(expected, tmp_path)
