@@ -162,7 +162,7 @@ class ShutdownPromises(WorkContract):
     @promise()
     @pytest.mark.parametrize("outcome", ["well", "an exception"])
     def test_nothing_is_left_behind(self, pool: Callable[..., None], outcome: str) -> None:
-        """No thread, and no future that nobody ended."""
+        """No thread, no process, no worktree, and no future that nobody ended."""
 
         def steps(trial: Trial) -> None:
             if outcome in OUTCOMES:

@@ -44,7 +44,7 @@ class NotOffered(Exception):
 
 
 class Trial:
-    """Everything around one object on trial. Use it as a context manager: it gives back what it watched.
+    """Everything around one object on trial. To be closed, so that it gives back what it watched.
 
     `patience` is how many seconds a wait may take; in an exploration it is some hours of virtual time,
     which work that is slow does not exceed.
